@@ -1,0 +1,43 @@
+"""Named places where a crash test may kill this process.
+
+A crash point does nothing unless ``GRATICULE_CRASH_POINT`` names it, as ``name`` or ``name:n`` (the n-th time it is
+reached). Then the process sends itself SIGKILL, as a power cut or the kernel's memory killer would.
+``GRATICULE_CRASH_ONCE`` may name a file that is made just before, so that the restarted process does not die again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+#: Every crash point there is; a test walks them all.
+CRASH_POINTS: set[str] = set()
+
+_reached: dict[str, int] = {}
+
+
+def crash_point(name: str) -> str:
+    """Register the name of a crash point, at import of the module that has it."""
+    CRASH_POINTS.add(name)
+    return name
+
+
+def reach(name: str) -> None:
+    """Die here if the environment asks for it."""
+    wanted = os.environ.get("GRATICULE_CRASH_POINT")
+    if not wanted:
+        return
+    point, _, nth = wanted.partition(":")
+    if point != name:
+        return
+    _reached[name] = _reached.get(name, 0) + 1
+    if _reached[name] < int(nth or 1):
+        return
+    once = os.environ.get("GRATICULE_CRASH_ONCE")
+    if once:
+        try:
+            Path(once).touch(exist_ok=False)
+        except FileExistsError:
+            return
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,204 @@
+"""Every setting of a catalog, read once from ``GRATICULE_*`` environment variables and passed down.
+
+Nothing below ``cli`` and ``app`` reads the environment. ``Settings.effective()`` is what an operator may see: secrets
+are masked.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from graticule.errors import SettingsError
+
+#: The audience that Planetary Computer Pro clients ask a token for.
+AUDIENCE = "https://geocatalog.spatio.azure.com"
+
+_HOST_PORT = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\s/:@]+)(?::(\d{1,5}))?$")
+
+# A comma-separated list in the environment; pydantic-settings would otherwise want JSON there.
+CommaList = Annotated[tuple[str, ...], NoDecode]
+
+
+def default_data_dir() -> Path:
+    """The user's data folder, as the platform names it."""
+    return Path(platformdirs.user_data_dir("graticule", appauthor=False))
+
+
+class Settings(BaseSettings):
+    """The settings of one catalog. Field descriptions are the reference page's text."""
+
+    model_config = SettingsConfigDict(env_prefix="GRATICULE_", extra="ignore", frozen=True)
+
+    # --- where
+    data_dir: Path = Field(default_factory=default_data_dir, description="Folder of the database, keys and assets.")
+    public_url: str | None = Field(
+        None, description="Base URL that clients see, when a proxy stands in front. Default: the request's own."
+    )
+    trusted_proxies: CommaList = Field(
+        (), description="Addresses or CIDRs of proxies whose X-Forwarded-* headers are believed."
+    )
+    api_processes: int = Field(1, ge=1, le=64, description="How many processes answer HTTP requests.")
+    log_level: str = Field("info", description="debug, info, warning or error.")
+
+    # --- secrets
+    secret_key: SecretStr | None = Field(
+        None, description="Master key for secrets at rest, at least 32 characters. Default: a file in the data folder."
+    )
+
+    # --- identity
+    audience: CommaList = Field((AUDIENCE,), description="Audiences that a token may name.")
+    oidc_issuer: str | None = Field(None, description="An OIDC issuer whose tokens are accepted beside our own.")
+    oidc_jwks_url: str | None = Field(None, description="Its key set. Default: from its discovery document.")
+    oidc_algorithms: CommaList = Field(("RS256",), description="Signature algorithms accepted from that issuer.")
+    oidc_role_claim: str = Field("roles", description="The claim that carries roles; dots descend into objects.")
+    oidc_role_map: dict[str, str] = Field(
+        default_factory=dict,
+        description='JSON object from a claim value to "administrator" or "reader", beside the built-in role names.',
+    )
+    entra_tenant: str | None = Field(None, description="A Microsoft Entra tenant id: accepts its v1 and v2 tokens.")
+    entra_authority: str = Field(
+        "https://login.microsoftonline.com", description="Where the tenant's keys are; differs in sovereign clouds."
+    )
+
+    # --- fetching
+    fetch_allow: CommaList = Field(
+        (), description="Private host[:port] or CIDR that ingestion may fetch from, also over plain http."
+    )
+    fetch_connect_timeout: float = Field(5, gt=0, description="Seconds to wait for a connection to a source.")
+    fetch_idle_timeout: float = Field(8, gt=0, description="Seconds without a byte after which a download is given up.")
+    fetch_tries: int = Field(5, ge=1, le=20, description="How often an asset is tried when the failure may pass.")
+    fetch_concurrency: int = Field(4, ge=1, le=64, description="Assets of one item that are fetched at the same time.")
+
+    # --- ingestion
+    worker_concurrency: int = Field(16, ge=1, le=256, description="Items that one worker has in hand at a time.")
+    conversion_processes: int | None = Field(
+        None, ge=1, le=64, description="Conversion processes of a worker. Default: the number of cores."
+    )
+    conversion_memory_mb: int = Field(4096, ge=512, description="Address space of a conversion process, MiB.")
+    conversion_timeout: float = Field(3600, gt=0, description="Seconds after which a conversion is stopped.")
+    max_item_bytes: int = Field(1_000_000, ge=1000, description="Largest Item, as JSON, bytes.")
+    max_item_assets: int = Field(100, ge=1, description="Most assets in one Item.")
+    max_items_per_post: int = Field(1000, ge=1, description="Most Items in one ItemCollection.")
+    max_body_bytes: int = Field(64_000_000, ge=1000, description="Largest request body, bytes.")
+    max_asset_bytes: int = Field(5_000_000_000, ge=1000, description="Largest asset, bytes.")
+    max_pending_items: int = Field(1_000_000, ge=1, description="Items that may wait before posts are answered 429.")
+
+    # --- signed access
+    sas_default_minutes: int = Field(1440, ge=1, description="Life of a signed URL when the request names none.")
+    sas_max_minutes: int = Field(7 * 1440, ge=1, description="Longest life of a signed URL that may be asked for.")
+
+    @field_validator(
+        "trusted_proxies", "audience", "oidc_algorithms", "fetch_allow", mode="before"
+    )
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("fetch_allow")
+    @classmethod
+    def _check_fetch_allow(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if not _is_network(entry) and not _HOST_PORT.match(entry):
+                raise ValueError(f"{entry!r} is neither host[:port] nor a CIDR")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if not _is_network(entry):
+                raise ValueError(f"{entry!r} is neither an address nor a CIDR")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str | None) -> str | None:
+        if value is None or value == "":
+            return None
+        if not re.match(r"^https?://[^/?#\s]+(/[^?#\s]*)?$", value):
+            raise ValueError("must be an absolute http(s) URL without query")
+        return value.rstrip("/")
+
+    @field_validator("log_level")
+    @classmethod
+    def _check_log_level(cls, value: str) -> str:
+        value = value.lower()
+        if value not in {"debug", "info", "warning", "error"}:
+            raise ValueError("must be debug, info, warning or error")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _check_secret_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("must have at least 32 characters")
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _check_identity(self) -> Settings:
+        for algorithm in self.oidc_algorithms:
+            # "none" and HMAC with a public key are the classic token forgeries (RFC 8725 section 3.1, 3.2).
+            if not re.match(r"^(RS|PS|ES)(256|384|512)$|^EdDSA$", algorithm):
+                raise ValueError(f"oidc_algorithms: {algorithm!r} is not an asymmetric signature algorithm")
+        for role in self.oidc_role_map.values():
+            if role not in {"administrator", "reader"}:
+                raise ValueError(f"oidc_role_map: {role!r} is neither administrator nor reader")
+        return self
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        return self.data_dir / "graticule.db"
+
+    @property
+    def assets_dir(self) -> Path:
+        """The root of the local managed storage."""
+        return self.data_dir / "assets"
+
+    @property
+    def staging_dir(self) -> Path:
+        """Where downloads and conversions live until they are stored."""
+        return self.data_dir / "staging"
+
+    def effective(self) -> dict[str, Any]:
+        """The settings as they are in force, ready to print; secrets are masked by their type."""
+        return self.model_dump(mode="json")
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment; keyword arguments that are not None win over it.
+
+    Raises:
+        SettingsError: a value cannot work; the message names the variable and never shows the value.
+    """
+    try:
+        return Settings(**{key: value for key, value in overrides.items() if value is not None})
+    except ValidationError as exc:
+        problems = "; ".join(
+            f"{'GRATICULE_' + '_'.join(str(part) for part in error['loc']).upper() if error['loc'] else 'settings'}: "
+            f"{error['msg'].removeprefix('Value error, ')}"
+            for error in exc.errors(include_input=False, include_url=False)
+        )
+        raise SettingsError(problems) from None

@@ -1,0 +1,66 @@
+"""STAC documents: JSON objects typed by TypedDicts, so that unknown members survive.
+
+Shapes: STAC Item and Collection specification 1.0.0 and 1.1.0.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+JsonObject = dict[str, Any]
+
+
+class Link(TypedDict, total=False):
+    """A link object."""
+
+    rel: str
+    href: str
+    type: str
+    title: str
+    method: str
+    body: JsonObject
+    merge: bool
+
+
+class Asset(TypedDict, total=False):
+    """An asset object."""
+
+    href: str
+    type: str
+    title: str
+    description: str
+    roles: list[str]
+
+
+class Item(TypedDict, total=False):
+    """A STAC Item: a GeoJSON Feature."""
+
+    type: str
+    stac_version: str
+    stac_extensions: list[str]
+    id: str
+    geometry: JsonObject | None
+    bbox: list[float]
+    properties: JsonObject
+    links: list[Link]
+    assets: dict[str, Asset]
+    collection: str
+
+
+class Collection(TypedDict, total=False):
+    """A STAC Collection."""
+
+    type: str
+    stac_version: str
+    stac_extensions: list[str]
+    id: str
+    title: str
+    description: str
+    license: str
+    extent: JsonObject
+    links: list[Link]
+    assets: dict[str, Asset]
+    item_assets: dict[str, JsonObject]
+    keywords: list[str]
+    providers: list[JsonObject]
+    summaries: JsonObject
