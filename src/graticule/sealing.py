@@ -7,6 +7,7 @@ ciphertext and tag``; the purpose is bound as associated data, so that a value s
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -80,7 +81,9 @@ def prepare_data_dir(data_dir: Path) -> None:
         if not (data_dir / "secret.key").exists():
             data_dir.chmod(0o700)
     except OSError as exc:
-        raise SettingsError(f"Data folder {data_dir} cannot be used: {exc.strerror}. Name another with --data-dir.") from exc
+        raise SettingsError(
+            f"Data folder {data_dir} cannot be used: {exc.strerror}. Name another with --data-dir."
+        ) from exc
 
 
 def _key_file(path: Path) -> bytes:
@@ -96,10 +99,8 @@ def _key_file(path: Path) -> bytes:
             file.write(secrets.token_hex(32).encode())
             file.flush()
             os.fsync(file.fileno())
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
-        except FileExistsError:
-            pass
     finally:
         temporary.unlink()
     return _read_key(path)

@@ -38,7 +38,9 @@ _BEFORE_COMMIT = crashpoints.crash_point("database.commit.before")
 _AFTER_COMMIT = crashpoints.crash_point("database.commit.after")
 
 #: File systems on which SQLite's locks cannot be relied on.
-_NETWORK_FILE_SYSTEMS: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "ceph", "glusterfs"})
+_NETWORK_FILE_SYSTEMS: Final = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "ceph", "glusterfs"}
+)
 
 
 class Connection:
@@ -108,9 +110,7 @@ class Database:
         self._closed = False
         self._writer = threading.Thread(target=self._write_loop, name="database-writer", daemon=True)
         self._writer.start()
-        self._readers = (
-            None if path is None else ThreadPoolExecutor(readers, thread_name_prefix="database-reader")
-        )
+        self._readers = None if path is None else ThreadPoolExecutor(readers, thread_name_prefix="database-reader")
 
     # --- used by rooms
 
@@ -238,7 +238,7 @@ class Database:
         raw.execute("SAVEPOINT unit")
         try:
             result = work.function(connection)
-        except BaseException as exc:  # noqa: BLE001 - handed to the caller, whatever it is
+        except BaseException as exc:
             if not raw.in_transaction:  # the whole transaction is lost (disk full, I/O error)
                 raise
             raw.execute("ROLLBACK TO unit")
@@ -270,7 +270,9 @@ def migrate(raw: sqlite3.Connection) -> None:
         try:
             version = raw.execute("PRAGMA user_version").fetchone()[0]
             if version > known:
-                raise SettingsError(f"The database has schema {version}, this version of Graticule knows {known}: upgrade it.")
+                raise SettingsError(
+                    f"The database has schema {version}, this version of Graticule knows {known}: upgrade it."
+                )
             if version < number:
                 for statement in _statements(file.read_text("utf-8")):
                     raw.execute(statement)
