@@ -1,0 +1,192 @@
+"""Endpoints as data, and the one path every request takes: identify, authorise, check the version, handle, answer.
+
+A handler is ``async (Call) -> Response``. Authorisation comes before the body is read and before anything is looked up,
+so that a caller without the right learns nothing from a 404 or a 400.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from graticule.access import Principal, Role, require
+from graticule.api.errors import envelope, error_response
+from graticule.api.links import Links, base_url
+from graticule.api.versions import api_version
+from graticule.errors import BodyTooLarge, GraticuleError, InvalidRequestBody, RequestError, Unauthorized
+from graticule.services import Services
+
+log = logging.getLogger(__name__)
+
+
+class Call:
+    """One request on its way through a handler."""
+
+    def __init__(self, request: Request, services: Services, principal: Principal | None) -> None:
+        """Keep the request, the parts of the catalog, and who asks."""
+        self.request = request
+        self.services = services
+        self.principal = principal
+
+    @property
+    def path(self) -> Mapping[str, str]:
+        """Path parameters, decoded."""
+        return self.request.path_params
+
+    @cached_property
+    def query(self) -> Mapping[str, str]:
+        """Query parameters; the last of several equal names wins."""
+        return self.request.query_params
+
+    @cached_property
+    def version(self) -> str:
+        """The api-version in force."""
+        return api_version(self.request.query_params.getlist("api-version"))
+
+    @cached_property
+    def links(self) -> Links:
+        """URLs for this answer."""
+        explicit = "api-version" in self.request.query_params
+        return Links(base_url(self.request, self.services.settings), self.version, explicit)
+
+    async def body(self) -> bytes:
+        """The whole body, at most ``max_body_bytes``.
+
+        Raises:
+            BodyTooLarge: it is larger; the rest is not read.
+        """
+        limit = self.services.settings.max_body_bytes
+        declared = self.request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > limit:
+            raise BodyTooLarge(_too_large(limit))
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in self.request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise BodyTooLarge(_too_large(limit))
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            InvalidRequestBody: it is not JSON.
+        """
+        body = await self.body()
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError as exc:
+            raise InvalidRequestBody(f"The request body is not JSON: {exc}.") from exc
+
+    async def json_object(self) -> dict[str, Any]:
+        """The body as a JSON object.
+
+        Raises:
+            InvalidRequestBody: it is not one.
+        """
+        document = await self.json()
+        if not isinstance(document, dict):
+            raise InvalidRequestBody("The request body must be a JSON object.")
+        return document
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One operation of the HTTP interface."""
+
+    method: str
+    path: str
+    handler: Handler
+    role: Role | None  #: who may call it; None: public, one of the closed list in ``api/__init__.py``
+    summary: str
+    query: tuple[str, ...] = ()  #: names of its query parameters, beside api-version
+    status: int = 200  #: of success
+    tags: tuple[str, ...] = field(default=())
+
+
+def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer; bytes are taken as JSON that is ready."""
+    content = body if isinstance(body, bytes) else orjson.dumps(body)
+    return Response(content, status_code=status, media_type="application/json", headers=dict(headers or {}))
+
+
+def routes(endpoints: Iterable[Endpoint]) -> list[Route]:
+    """Starlette routes for endpoints; those with the same path share one, so that 405 names all methods."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in endpoints:
+        methods = by_path.setdefault(endpoint.path, {})
+        if endpoint.method in methods:
+            raise ValueError(f"{endpoint.method} {endpoint.path} is listed twice")
+        methods[endpoint.method] = endpoint
+    return [
+        Route(path, _dispatcher(methods), methods=list(methods), include_in_schema=False)
+        for path, methods in by_path.items()
+    ]
+
+
+def _dispatcher(methods: Mapping[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:
+    async def dispatch(request: Request) -> Response:
+        endpoint = methods.get(request.method) or methods["GET"]  # HEAD is answered as GET
+        return await _answer(endpoint, request)
+
+    return dispatch
+
+
+async def _answer(endpoint: Endpoint, request: Request) -> Response:
+    services: Services = request.app.state.services
+    request_id = str(uuid.uuid4())
+    try:
+        principal = await _authorise(endpoint, request, services)
+        call = Call(request, services, principal)
+        _ = call.version  # an unknown version is refused before anything is done
+        response = await endpoint.handler(call)
+    except GraticuleError as exc:
+        if not isinstance(exc, RequestError):
+            log.warning("%s %s: %s", endpoint.method, endpoint.path, exc, extra={"action": "request_failed"})
+        response = error_response(exc)
+    except HTTPException as exc:
+        response = envelope(exc.status_code, None, str(exc.detail))
+    except Exception:
+        log.exception(
+            "%s %s failed (request %s)",
+            endpoint.method,
+            endpoint.path,
+            request_id,
+            extra={"action": "request_crashed", "request_id": request_id},
+        )
+        response = envelope(500, "InternalError", f"The catalog failed. Its log tells why, under request {request_id}.")
+    response.headers["x-ms-request-id"] = request_id
+    client_id = request.headers.get("x-ms-client-request-id")
+    if client_id is not None and client_id.isprintable() and len(client_id) <= 128:
+        response.headers["x-ms-client-request-id"] = client_id
+    return response
+
+
+async def _authorise(endpoint: Endpoint, request: Request, services: Services) -> Principal | None:
+    if endpoint.role is None:
+        return None
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorized
+    principal = await services.identity.authenticate(token.strip())
+    require(principal, endpoint.role)
+    return principal
+
+
+def _too_large(limit: int) -> str:
+    return f"The request body is larger than {limit} bytes (GRATICULE_MAX_BODY_BYTES): send fewer items at a time."

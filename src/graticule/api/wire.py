@@ -1,0 +1,50 @@
+"""The wire forms of what is not STAC: operations and lists (api.md 1.4, 1.5, 3.4)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from graticule.api.links import Links
+from graticule.workflows.journal import Operation
+
+
+def timestamp(us: int) -> str:
+    """RFC 3339 with six fractional digits and ``Z`` (api.md 8.8)."""
+    return datetime.fromtimestamp(us / 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def operation(value: Operation) -> dict[str, Any]:
+    """The Operation resource; members without a value are left out."""
+    body: dict[str, Any] = {
+        "id": value.id,
+        "status": value.status,
+        "type": value.type,
+        "creationTime": timestamp(value.created),
+        "statusHistory": [{**entry, "timestamp": timestamp(entry["timestamp"])} for entry in value.history],
+    }
+    if value.collection_id is not None:
+        body["collectionId"] = value.collection_id
+    if value.started is not None:
+        body["startTime"] = timestamp(value.started)
+    if value.finished is not None:
+        body["finishTime"] = timestamp(value.finished)
+    if value.total is not None:
+        counts = {
+            "TotalItems": value.total,
+            "TotalPendingItems": value.pending,
+            "TotalSuccessfulItems": value.succeeded,
+            "TotalFailedItems": value.failed,
+        }
+        body["additionalInformation"] = {name: str(count) for name, count in counts.items()}
+        body |= {name[0].lower() + name[1:]: count for name, count in counts.items()}
+    if value.error_code is not None:
+        error = {"code": value.error_code, "message": value.error_message or ""}
+        body["error"] = {**error, "error": error}  # both forms: the recorded one and the one the SDK shows
+    return body
+
+
+def operation_headers(value: Operation, links: Links) -> dict[str, str]:
+    """Where to poll. Both headers: the SDK needs the second, plain scripts read the first (api.md 1.5)."""
+    url = links.versioned("inma", "operations", value.id)
+    return {"location": url, "operation-location": url, "Retry-After": "1"}

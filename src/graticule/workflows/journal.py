@@ -1,0 +1,501 @@
+"""The journal of operations: what was asked, how far it is, and what became of each item and asset.
+
+These rows are what clients poll (api.md 3.4: `Operation`), and what a restarted worker continues from. Every function
+works inside the caller's transaction, so that an operation's progress commits together with the work it reports.
+
+States of an operation: ``Pending → Running → Succeeded | Failed``, and ``→ Canceling → Canceled`` once cancelled; of an
+item: ``pending → running → succeeded | failed | canceled``.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graticule.database import Connection, Row
+from graticule.errors import CanceledOperation, ErrorsInBatch, GraticuleError, NotFound
+
+#: Statuses that an operation never leaves.
+TERMINAL = frozenset({"Succeeded", "Failed", "Canceled"})
+STATUSES = ("Pending", "Running", "Succeeded", "Canceled", "Canceling", "Failed")
+
+
+def now_us() -> int:
+    """Microseconds since 1970, UTC."""
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row of the journal; times are µs since 1970."""
+
+    pk: int
+    id: str
+    type: str
+    collection_id: str | None
+    status: str
+    created: int
+    started: int | None
+    finished: int | None
+    total: int | None  #: items, or None where the operation carries none
+    succeeded: int
+    failed: int
+    canceled: int
+    history: tuple[dict[str, Any], ...]
+    error_code: str | None
+    error_message: str | None
+
+    @property
+    def pending(self) -> int:
+        """Items that have not ended; a cancelled item stays pending for ever, as the original counts it."""
+        return (self.total or 0) - self.succeeded - self.failed
+
+    @property
+    def is_terminal(self) -> bool:
+        """Has it ended?"""
+        return self.status in TERMINAL
+
+
+@dataclass(frozen=True)
+class StoredAsset:
+    """An asset whose bytes are in managed storage."""
+
+    asset_key: str
+    outcome: str  #: converted, copied or untouched
+    container: str
+    key: str
+    media_type: str | None
+    bytes_in: int
+    bytes_out: int
+    sha256: str
+    source: str = ""  #: the href without its query
+    attempts: int = 1
+    milliseconds: int = 0
+
+
+@dataclass(frozen=True)
+class ItemEntry:
+    """An item of an operation, as it stands."""
+
+    seq: int
+    item_id: str | None
+    state: str
+    code: str | None
+    message: str | None
+    attempts: int
+    crashes: int
+    started: int | None
+    finished: int | None
+
+
+# --- operations ------------------------------------------------------------------------------------------------------
+
+
+def create(
+    tx: Connection,
+    kind: str,
+    collection_id: str | None,
+    *,
+    total: int | None = None,
+    accepted: bool = True,
+) -> Operation:
+    """Write down a new operation, Pending."""
+    created = now_us()
+    operation_id = str(uuid.uuid4())
+    tx.execute(
+        "INSERT INTO operations(id, type, collection_id, status, created, total, accepted, history)"
+        " VALUES(:id, :type, :collection, 'Pending', :created, :total, :accepted, :history)",
+        {
+            "id": operation_id,
+            "type": kind,
+            "collection": collection_id,
+            "created": created,
+            "total": total,
+            "accepted": int(accepted),
+            "history": json.dumps([_entry("Pending", created)]),
+        },
+    )
+    return get(tx, operation_id)
+
+
+def accept(tx: Connection, pk: int) -> None:
+    """The whole body of a large post is written down: from here on it is promised."""
+    tx.execute("UPDATE operations SET accepted=1 WHERE pk=:pk", {"pk": pk})
+
+
+def discard_unaccepted(tx: Connection) -> int:
+    """Forget posts that no client got an answer for, because the service died while it wrote them down."""
+    return tx.execute("DELETE FROM operations WHERE accepted=0")
+
+
+def get(tx: Connection, operation_id: str) -> Operation:
+    """One operation by its public id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = tx.one("SELECT * FROM operations WHERE id=:id", {"id": operation_id})
+    if row is None:
+        raise NotFound(f"Operation '{operation_id}' does not exist.", target="operationId")
+    return _operation(row)
+
+
+def by_pk(tx: Connection, pk: int) -> Operation | None:
+    """One operation by its key, or None where it has been removed."""
+    row = tx.one("SELECT * FROM operations WHERE pk=:pk", {"pk": pk})
+    return None if row is None else _operation(row)
+
+
+def listing(
+    tx: Connection, *, top: int, skip: int, collection_id: str | None = None, status: str | None = None
+) -> list[Operation]:
+    """Operations, newest first."""
+    where = ["accepted=1"]
+    if collection_id is not None:
+        where.append("collection_id=:collection")
+    if status is not None:
+        where.append("status=:status")
+    rows = tx.all(
+        f"SELECT * FROM operations WHERE {' AND '.join(where)} ORDER BY pk DESC LIMIT :top OFFSET :skip",
+        {"top": top, "skip": skip, "collection": collection_id, "status": status},
+    )
+    return [_operation(row) for row in rows]
+
+
+def unfinished_items(tx: Connection) -> int:
+    """How many items wait or run in the whole catalog."""
+    return int(
+        tx.value(
+            "SELECT coalesce(sum(total-succeeded-failed-canceled), 0) FROM operations"
+            " WHERE status IN ('Pending', 'Running', 'Canceling')"
+        )
+    )
+
+
+def start(tx: Connection, operation: Operation) -> None:
+    """Pending → Running; anything else stays as it is."""
+    if operation.status == "Pending":
+        _move(tx, operation, "Running", started=now_us())
+
+
+def succeed(tx: Connection, operation: Operation) -> None:
+    """It is done. The history says ``Finished``, as the original's does (api.md 3.4)."""
+    if operation.started is None:
+        start(tx, operation)
+        operation = _again(tx, operation)
+    _move(tx, operation, "Succeeded", word="Finished", finished=now_us())
+
+
+def fail(tx: Connection, operation: Operation, error: GraticuleError) -> None:
+    """It failed, for this reason."""
+    if operation.started is None:
+        start(tx, operation)
+        operation = _again(tx, operation)
+    _move(tx, operation, "Failed", finished=now_us(), error=error)
+
+
+def cancel(tx: Connection, operation: Operation) -> None:
+    """Stop an operation: items that wait end at once, those in a worker's hands when it next looks.
+
+    A finished operation is left as it is.
+    """
+    if operation.is_terminal or operation.status == "Canceling":
+        return
+    waiting = tx.execute(
+        "UPDATE operation_items SET state='canceled', finished=:now WHERE operation=:pk AND state='pending'",
+        {"pk": operation.pk, "now": now_us()},
+    )
+    tx.execute(
+        "DELETE FROM submissions WHERE operation=:pk AND seq IN"
+        " (SELECT seq FROM operation_items WHERE operation=:pk AND state='canceled')",
+        {"pk": operation.pk},
+    )
+    tx.execute("UPDATE operations SET canceled=canceled+:n WHERE pk=:pk", {"pk": operation.pk, "n": waiting})
+    running = tx.value(
+        "SELECT count(*) FROM operation_items WHERE operation=:pk AND state='running'", {"pk": operation.pk}
+    )
+    operation = _again(tx, operation)
+    if running or (operation.total is None and operation.status == "Running"):
+        _move(tx, operation, "Canceling")
+    else:
+        end_cancel(tx, operation)
+
+
+def end_cancel(tx: Connection, operation: Operation) -> None:
+    """Nothing of a cancelled operation runs any more."""
+    error = CanceledOperation(_canceled_message(operation))
+    _move(tx, operation, "Canceled", finished=now_us(), error=error)
+
+
+def check_not_canceled(operation: Operation) -> None:
+    """Refuse to go on with a cancelled operation.
+
+    Raises:
+        CanceledOperation: it is cancelled, or about to be.
+    """
+    if operation.status in {"Canceling", "Canceled"}:
+        raise CanceledOperation(_canceled_message(operation))
+
+
+def delete(tx: Connection, pk: int) -> None:
+    """Remove an operation and all detail."""
+    tx.execute("DELETE FROM operations WHERE pk=:pk", {"pk": pk})
+
+
+# --- items of an operation -------------------------------------------------------------------------------------------
+
+
+def add_items(tx: Connection, pk: int, items: Iterable[tuple[int, str | None, bytes | None]]) -> None:
+    """Write down items as (sequence number, id, sealed document); None where nothing is left to do with it."""
+    items = list(items)
+    tx.execute_many(
+        "INSERT INTO operation_items(operation, seq, item_id, state) VALUES(?, ?, ?, 'pending')",
+        [(pk, seq, item_id) for seq, item_id, _ in items],
+    )
+    tx.execute_many(
+        "INSERT INTO submissions(operation, seq, sealed) VALUES(?, ?, ?)",
+        [(pk, seq, sealed) for seq, _, sealed in items if sealed is not None],
+    )
+
+
+def item(tx: Connection, pk: int, seq: int) -> ItemEntry | None:
+    """One item of an operation, or None."""
+    row = tx.one(
+        "SELECT seq, item_id, state, code, message, attempts, crashes, started, finished"
+        " FROM operation_items WHERE operation=:pk AND seq=:seq",
+        {"pk": pk, "seq": seq},
+    )
+    return None if row is None else ItemEntry(*row)
+
+
+def items(tx: Connection, pk: int, *, state: str | None = None, limit: int = 100, after: int = -1) -> list[ItemEntry]:
+    """Items of an operation in the order they were sent, optionally only those in one state."""
+    condition = "" if state is None else " AND state=:state"
+    rows = tx.all(
+        "SELECT seq, item_id, state, code, message, attempts, crashes, started, finished FROM operation_items"
+        f" WHERE operation=:pk AND seq>:after{condition} ORDER BY seq LIMIT :limit",
+        {"pk": pk, "state": state, "limit": limit, "after": after},
+    )
+    return [ItemEntry(*row) for row in rows]
+
+
+def document(tx: Connection, pk: int, seq: int) -> bytes | None:
+    """The sealed document of an item that has not ended."""
+    sealed: bytes | None = tx.value(
+        "SELECT sealed FROM submissions WHERE operation=:pk AND seq=:seq", {"pk": pk, "seq": seq}
+    )
+    return sealed
+
+
+def start_item(tx: Connection, pk: int, seq: int) -> None:
+    """A worker has it in hand (again)."""
+    tx.execute(
+        "UPDATE operation_items SET state='running', attempts=attempts+1, started=coalesce(started, :now)"
+        " WHERE operation=:pk AND seq=:seq AND state IN ('pending', 'running')",
+        {"pk": pk, "seq": seq, "now": now_us()},
+    )
+
+
+def count_crash(tx: Connection, pk: int, seq: int) -> int:
+    """The item's own conversion died; answers how often that has happened."""
+    return int(
+        tx.all(
+            "UPDATE operation_items SET crashes=crashes+1 WHERE operation=:pk AND seq=:seq RETURNING crashes",
+            {"pk": pk, "seq": seq},
+        )[0][0]
+    )
+
+
+def end_item(tx: Connection, pk: int, seq: int, error: GraticuleError | None = None) -> Operation | None:
+    """The item succeeded, or failed for this reason (`CanceledOperation`: was cancelled).
+
+    Erases its document and ends the operation with its last item. An item that has ended stays as it is. Answers the
+    operation as it now stands.
+    """
+    state = "succeeded" if error is None else "canceled" if isinstance(error, CanceledOperation) else "failed"
+    changed = tx.execute(
+        "UPDATE operation_items SET state=:state, code=:code, message=:message, finished=:now"
+        " WHERE operation=:pk AND seq=:seq AND state IN ('pending', 'running')",
+        {
+            "pk": pk,
+            "seq": seq,
+            "state": state,
+            "code": None if error is None else error.code,
+            "message": None if error is None else error.message,
+            "now": now_us(),
+        },
+    )
+    tx.execute("DELETE FROM submissions WHERE operation=:pk AND seq=:seq", {"pk": pk, "seq": seq})
+    if changed:
+        tx.execute(f"UPDATE operations SET {state}={state}+1 WHERE pk=:pk", {"pk": pk})
+    operation = by_pk(tx, pk)
+    if operation is not None and changed:
+        end_if_complete(tx, operation)
+        operation = by_pk(tx, pk)
+    return operation
+
+
+def end_if_complete(tx: Connection, operation: Operation) -> None:
+    """End an operation whose items have all ended."""
+    if operation.is_terminal or operation.total is None:
+        return
+    if operation.succeeded + operation.failed + operation.canceled < operation.total:
+        return
+    if operation.status == "Canceling" or operation.canceled:
+        end_cancel(tx, operation)
+    elif operation.failed == 0:
+        succeed(tx, operation)
+    elif operation.total == 1:
+        only = items(tx, operation.pk, state="failed", limit=1)[0]
+        _fail_with(tx, operation, only.code or "InternalError", only.message or "")
+    else:
+        _fail_with(tx, operation, ErrorsInBatch.code, _batch_message(tx, operation))
+
+
+# --- assets of an item -----------------------------------------------------------------------------------------------
+
+
+def asset_stored(tx: Connection, pk: int, seq: int, asset: StoredAsset) -> None:
+    """An asset's bytes are safe; a later attempt does not fetch it again."""
+    tx.execute(
+        "INSERT INTO operation_assets(operation, seq, asset_key, source, outcome, attempts, bytes_in, bytes_out,"
+        " sha256, media_type, container, key, milliseconds) VALUES(:pk, :seq, :asset_key, :source, :outcome, :attempts,"
+        " :bytes_in, :bytes_out, :sha256, :media_type, :container, :key, :milliseconds)"
+        " ON CONFLICT(operation, seq, asset_key) DO UPDATE SET outcome=excluded.outcome, attempts=excluded.attempts,"
+        " code=NULL, message=NULL, bytes_in=excluded.bytes_in, bytes_out=excluded.bytes_out, sha256=excluded.sha256,"
+        " media_type=excluded.media_type, container=excluded.container, key=excluded.key,"
+        " milliseconds=excluded.milliseconds",
+        {"pk": pk, "seq": seq, **vars(asset)},
+    )
+
+
+def asset_failed(tx: Connection, pk: int, seq: int, asset_key: str, source: str, error: GraticuleError) -> None:
+    """An asset could not be brought in."""
+    tx.execute(
+        "INSERT INTO operation_assets(operation, seq, asset_key, source, outcome, code, message)"
+        " VALUES(:pk, :seq, :asset_key, :source, 'failed', :code, :message)"
+        " ON CONFLICT(operation, seq, asset_key) DO UPDATE SET outcome='failed', code=excluded.code,"
+        " message=excluded.message",
+        {
+            "pk": pk,
+            "seq": seq,
+            "asset_key": asset_key,
+            "source": source,
+            "code": error.code,
+            "message": error.message,
+        },
+    )
+
+
+def stored_assets(tx: Connection, pk: int, seq: int) -> dict[str, StoredAsset]:
+    """The assets of an item whose bytes are safe, by key."""
+    rows = tx.all(
+        "SELECT asset_key, outcome, container, key, media_type, bytes_in, bytes_out, sha256, source, attempts,"
+        " milliseconds FROM operation_assets WHERE operation=:pk AND seq=:seq AND outcome<>'failed'",
+        {"pk": pk, "seq": seq},
+    )
+    return {row["asset_key"]: StoredAsset(*row) for row in rows}
+
+
+# --- inside ----------------------------------------------------------------------------------------------------------
+
+
+def _operation(row: Row) -> Operation:
+    return Operation(
+        pk=row["pk"],
+        id=row["id"],
+        type=row["type"],
+        collection_id=row["collection_id"],
+        status=row["status"],
+        created=row["created"],
+        started=row["started"],
+        finished=row["finished"],
+        total=row["total"],
+        succeeded=row["succeeded"],
+        failed=row["failed"],
+        canceled=row["canceled"],
+        history=tuple(json.loads(row["history"])),
+        error_code=row["error_code"],
+        error_message=row["error_message"],
+    )
+
+
+def _again(tx: Connection, operation: Operation) -> Operation:
+    return by_pk(tx, operation.pk) or operation
+
+
+def _entry(status: str, timestamp: int, code: str | None = None, message: str | None = None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"status": status, "timestamp": timestamp}
+    if code is not None:
+        entry |= {"errorCode": code, "errorMessage": message}
+    return entry
+
+
+def _move(
+    tx: Connection,
+    operation: Operation,
+    status: str,
+    *,
+    word: str | None = None,
+    started: int | None = None,
+    finished: int | None = None,
+    error: GraticuleError | None = None,
+) -> None:
+    code = None if error is None else error.code
+    message = None if error is None else error.message
+    _write(tx, operation, status, word or status, started, finished, code, message)
+
+
+def _fail_with(tx: Connection, operation: Operation, code: str, message: str) -> None:
+    if operation.started is None:
+        start(tx, operation)
+        operation = _again(tx, operation)
+    _write(tx, operation, "Failed", "Failed", None, now_us(), code, message)
+
+
+def _write(
+    tx: Connection,
+    operation: Operation,
+    status: str,
+    word: str,
+    started: int | None,
+    finished: int | None,
+    code: str | None,
+    message: str | None,
+) -> None:
+    history: Sequence[dict[str, Any]] = operation.history
+    if status == "Canceled" and operation.started is None:
+        history = ()  # one cancelled while pending has only that entry (api.md 3.4)
+    history = [*history, _entry(word, finished or started or now_us(), code, message)]
+    # Only a failure is an error; a cancelled operation carries its code in the history (errors.md).
+    failed = status == "Failed"
+    tx.execute(
+        "UPDATE operations SET status=:status, history=:history, started=coalesce(started, :started),"
+        " finished=:finished, error_code=:code, error_message=:message WHERE pk=:pk",
+        {
+            "pk": operation.pk,
+            "status": status,
+            "history": json.dumps(list(history)),
+            "started": started,
+            "finished": finished,
+            "code": code if failed else None,
+            "message": message if failed else None,
+        },
+    )
+
+
+def _canceled_message(operation: Operation) -> str:
+    collection = f" in collection '{operation.collection_id}'" if operation.collection_id else ""
+    return f"Operation '{operation.id}'{collection} was cancelled."
+
+
+def _batch_message(tx: Connection, operation: Operation) -> str:
+    failures = items(tx, operation.pk, state="failed", limit=5)
+    named = "; ".join(f"item {entry.item_id or entry.seq!r}: {entry.code}: {entry.message}" for entry in failures)
+    more = operation.failed - len(failures)
+    rest = f"; and {more} more" if more > 0 else ""
+    return f"{operation.failed} of {operation.total} items failed: {named}{rest}"
