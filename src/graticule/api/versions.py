@@ -20,6 +20,7 @@ def api_version(values: Sequence[str]) -> str:
     for value in values:
         if value not in SUPPORTED:
             raise UnsupportedApiVersion(
-                f"The api-version {value[:40]!r} is not served. Supported: {', '.join(SUPPORTED)}.", target="api-version"
+                f"The api-version {value[:40]!r} is not served. Supported: {', '.join(SUPPORTED)}.",
+                target="api-version",
             )
     return values[-1] if values else STABLE

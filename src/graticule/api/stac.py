@@ -1,0 +1,275 @@
+"""The STAC API: landing page, collections, items, search (api.md section 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from graticule import __version__
+from graticule.access import Role
+from graticule.api import wire
+from graticule.api.documents import GEOJSON, JSON, Documents
+from graticule.api.routing import Call, Endpoint, json_response
+from graticule.catalog import ItemPage
+from graticule.errors import InvalidParameter
+from graticule.stac.documents import JsonObject, Link
+from graticule.stac.links import feature_collection
+from graticule.stac.search import Search, parse_search
+from graticule.workflows.journal import Operation
+
+#: Each class is true of this server, and tests hold it to that; the filter classes come with the search language.
+CONFORMANCE = (
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/oas30",
+    "https://api.stacspec.org/v1.0.0/collections",
+    "https://api.stacspec.org/v1.0.0/core",
+    "https://api.stacspec.org/v1.0.0/item-search",
+    "https://api.stacspec.org/v1.0.0/ogcapi-features",
+)
+
+#: Search members that this catalog does not evaluate yet: refused, because ignoring a filter gives wrong answers.
+UNSUPPORTED = ("intersects", "filter", "query", "sortby", "fields")
+
+
+async def landing_page(call: Call) -> Response:
+    """``GET /stac``: the root Catalog, with a child link per collection."""
+    links = call.links
+    collections = await call.services.catalog.collections()
+    here: list[Link] = [
+        {"rel": "self", "type": JSON, "href": links.to("stac", "")},
+        {"rel": "root", "type": JSON, "href": links.to("stac", "")},
+        {"rel": "data", "type": JSON, "href": links.to("stac", "collections")},
+        {"rel": "conformance", "type": JSON, "href": links.to("stac", "conformance")},
+        {"rel": "search", "type": GEOJSON, "href": links.to("stac", "search"), "method": "GET"},
+        {"rel": "search", "type": GEOJSON, "href": links.to("stac", "search"), "method": "POST"},
+        {
+            "rel": "service-desc",
+            "type": "application/vnd.oai.openapi+json;version=3.0",
+            "href": links.to("openapi.json"),
+        },
+        {
+            "rel": "http://www.opengis.net/def/rel/ogc/1.0/queryables",
+            "type": "application/schema+json",
+            "href": links.to("stac", "queryables"),
+        },
+    ]
+    here += [
+        {"rel": "child", "type": JSON, "href": links.to("stac", "collections", record.id)} for record in collections
+    ]
+    return json_response(
+        {
+            "type": "Catalog",
+            "id": "graticule",
+            "title": "Graticule GeoCatalog",
+            "description": f"A self-hosted GeoCatalog (Graticule {__version__}).",
+            "stac_version": "1.0.0",
+            "conformsTo": list(CONFORMANCE),
+            "links": here,
+        }
+    )
+
+
+async def conformance(_call: Call) -> Response:
+    """``GET /stac/conformance``."""
+    return json_response({"conformsTo": list(CONFORMANCE)})
+
+
+# --- collections -----------------------------------------------------------------------------------------------------
+
+
+async def list_collections(call: Call) -> Response:
+    """``GET /stac/collections``: all of them, not paged."""
+    documents = Documents(call)
+    records = await call.services.catalog.collections()
+    body = b",".join(documents.collection(record) for record in records)
+    links = call.links
+    ends: list[Link] = [
+        {"rel": "self", "type": JSON, "href": links.to("stac", "collections")},
+        {"rel": "parent", "type": JSON, "href": links.to("stac", "")},
+        {"rel": "root", "type": JSON, "href": links.to("stac", "")},
+    ]
+    tail = json_response({"links": ends}).body[1:]
+    return json_response(b'{"collections":[' + body + b"]," + bytes(tail))
+
+
+async def create_collection(call: Call) -> Response:
+    """``POST /stac/collections``: 202 and an operation that has ended; the collection can be read at once."""
+    operation = await call.services.ingestion.create_collection(await call.json(), bases(call))
+    return accepted(call, operation)
+
+
+async def get_collection(call: Call) -> Response:
+    """``GET /stac/collections/{collectionId}``."""
+    documents = Documents(call)
+    return json_response(documents.collection(await call.services.catalog.collection(call.path["collectionId"])))
+
+
+async def replace_collection(call: Call) -> Response:
+    """``PUT /stac/collections/{collectionId}``: synchronous."""
+    record = await call.services.ingestion.replace_collection(call.path["collectionId"], await call.json(), bases(call))
+    return json_response(Documents(call).collection(record))
+
+
+async def delete_collection(call: Call) -> Response:
+    """``DELETE /stac/collections/{collectionId}``: gone for readers at once, removed in the background."""
+    return accepted(call, await call.services.ingestion.delete_collection(call.path["collectionId"]))
+
+
+# --- items -----------------------------------------------------------------------------------------------------------
+
+
+async def create_items(call: Call) -> Response:
+    """``POST /stac/collections/{collectionId}/items``: an Item or an ItemCollection, 202."""
+    await call.services.catalog.collection(call.path["collectionId"])  # 404 before a large body is read
+    operation = await call.services.ingestion.submit_items(call.path["collectionId"], await call.json(), bases(call))
+    return accepted(call, operation)
+
+
+async def get_item(call: Call) -> Response:
+    """``GET /stac/collections/{collectionId}/items/{itemId}``."""
+    documents = Documents(call)
+    collection_id = call.path["collectionId"]
+    stored = await call.services.catalog.item(collection_id, call.path["itemId"])
+    return Response(documents.item(stored, collection_id), media_type=GEOJSON)
+
+
+async def delete_item(call: Call) -> Response:
+    """``DELETE /stac/collections/{collectionId}/items/{itemId}``: the id is free when this answers."""
+    operation = await call.services.ingestion.delete_item(call.path["collectionId"], call.path["itemId"])
+    return accepted(call, operation)
+
+
+async def list_items(call: Call) -> Response:
+    """``GET /stac/collections/{collectionId}/items``: newest first, paged by token."""
+    collection_id = call.path["collectionId"]
+    documents = Documents(call)
+    await call.services.catalog.collection(collection_id)
+    parameters = {name: call.query[name] for name in ("limit", "bbox", "datetime", "token") if name in call.query}
+    search = parse_search({**parameters, "collections": [collection_id]})
+    page = await call.services.catalog.search(search)
+    links = call.links
+    path = ("stac", "collections", collection_id)
+    around: list[Link] = [
+        {"rel": "collection", "type": JSON, "href": links.to(*path)},
+        {"rel": "parent", "type": JSON, "href": links.to(*path)},
+        {"rel": "root", "type": JSON, "href": links.to("stac", "")},
+        {"rel": "self", "type": GEOJSON, "href": links.to(*path, "items")},
+    ]
+    if page.next_token is not None:
+        around.append({"rel": "next", "type": GEOJSON, "method": "GET", "href": _next_href(call, page, *path, "items")})
+    return _page(documents, page, search, around)
+
+
+# --- search ----------------------------------------------------------------------------------------------------------
+
+
+async def search_get(call: Call) -> Response:
+    """``GET /stac/search``; ``collection`` is the quickstart's spelling of ``collections``."""
+    documents = Documents(call)
+    search = _search(dict(call.query))
+    page = await call.services.catalog.search(search)
+    around = _search_links(call)
+    if page.next_token is not None:
+        around.append(
+            {"rel": "next", "type": GEOJSON, "method": "GET", "href": _next_href(call, page, "stac", "search")}
+        )
+    return _page(documents, page, search, around)
+
+
+async def search_post(call: Call) -> Response:
+    """``POST /stac/search``; the next link carries the token in its body, to be merged into the request's."""
+    body = await call.json_object()
+    documents = Documents(call, body)
+    search = _search(body)
+    page = await call.services.catalog.search(search)
+    around = _search_links(call)
+    if page.next_token is not None:
+        keep = {name: call.query[name] for name in ("sign", "duration") if name in call.query}
+        around.append(
+            {
+                "rel": "next",
+                "type": GEOJSON,
+                "method": "POST",
+                "href": call.links.versioned("stac", "search", **keep),
+                "body": {**body, "token": page.next_token},
+                "merge": False,
+            }
+        )
+    return _page(documents, page, search, around)
+
+
+# --- inside ----------------------------------------------------------------------------------------------------------
+
+
+def accepted(call: Call, operation: Operation) -> Response:
+    """202 with the operation and where to poll it."""
+    return json_response(wire.operation(operation), 202, wire.operation_headers(operation, call.links))
+
+
+def bases(call: Call) -> tuple[str, ...]:
+    """The base URLs under which this request may name our own blobs."""
+    own = call.links.base
+    public = call.services.settings.public_url
+    return (own,) if public in {None, own} else (own, str(public))
+
+
+def _search(parameters: JsonObject) -> Search:
+    for name in UNSUPPORTED:
+        if parameters.get(name) not in (None, "", [], {}):
+            raise InvalidParameter(
+                f"'{name}' is not supported by this version of the catalog: search by collections, ids, bbox and datetime.",
+                target=name,
+            )
+    return parse_search(parameters)
+
+
+def _search_links(call: Call) -> list[Link]:
+    return [
+        {"rel": "root", "type": JSON, "href": call.links.to("stac", "")},
+        {"rel": "self", "type": GEOJSON, "href": call.links.to("stac", "search")},
+    ]
+
+
+def _next_href(call: Call, page: ItemPage, *path: str) -> str:
+    query: dict[str, Any] = {name: value for name, value in call.query.items() if name not in {"token", "api-version"}}
+    return call.links.versioned(*path, **query, token=page.next_token)
+
+
+def _page(documents: Documents, page: ItemPage, search: Search, links: list[Link]) -> Response:
+    members: dict[str, Any] = {
+        "links": links,
+        "numberReturned": len(page.items),
+        "context": {"returned": len(page.items), "limit": search.limit},
+    }
+    if page.matched is not None:
+        members["numberMatched"] = members["context"]["matched"] = page.matched
+    return Response(feature_collection(documents.items(page.items), **members), media_type=GEOJSON)
+
+
+COLLECTIONS = "/stac/collections"
+COLLECTION = "/stac/collections/{collectionId}"
+ITEMS = COLLECTION + "/items"
+ITEM = ITEMS + "/{itemId}"
+_SIGN = ("sign", "duration")
+_LIST = ("limit", "bbox", "datetime", "token", *_SIGN)
+
+ENDPOINTS = (
+    Endpoint("GET", "/stac", landing_page, Role.READER, "Landing page"),
+    Endpoint("GET", "/stac/", landing_page, Role.READER, "Landing page"),
+    Endpoint("GET", "/stac/conformance", conformance, Role.READER, "Conformance classes"),
+    Endpoint("GET", COLLECTIONS, list_collections, Role.READER, "List collections", _SIGN),
+    Endpoint("POST", COLLECTIONS, create_collection, Role.ADMINISTRATOR, "Create a collection", status=202),
+    Endpoint("GET", COLLECTION, get_collection, Role.READER, "Read a collection", _SIGN),
+    Endpoint("PUT", COLLECTION, replace_collection, Role.ADMINISTRATOR, "Replace a collection"),
+    Endpoint("DELETE", COLLECTION, delete_collection, Role.ADMINISTRATOR, "Delete a collection", status=202),
+    Endpoint("GET", ITEMS, list_items, Role.READER, "List items", _LIST),
+    Endpoint("POST", ITEMS, create_items, Role.ADMINISTRATOR, "Ingest an Item or an ItemCollection", status=202),
+    Endpoint("GET", ITEM, get_item, Role.READER, "Read an item", _SIGN),
+    Endpoint("DELETE", ITEM, delete_item, Role.ADMINISTRATOR, "Delete an item", status=202),
+    Endpoint(
+        "GET", "/stac/search", search_get, Role.READER, "Search items", ("collections", "collection", "ids", *_LIST)
+    ),
+    Endpoint("POST", "/stac/search", search_post, Role.READER, "Search items", _SIGN),
+)

@@ -1,0 +1,47 @@
+"""An item's last step: its document as the catalog keeps it, and the one transaction in which readers come to see it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from graticule.catalog import Catalog, OnConflict
+from graticule.database import Connection
+from graticule.stac.datetimes import rfc3339
+from graticule.stac.documents import Item
+from graticule.workflows.journal import StoredAsset, now_us
+
+#: RFC 6838 parameters as rio-cogeo, GDAL and the STAC best practices write them.
+COG_MEDIA_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
+
+
+def item_document(item: Item, collection_id: str, hrefs: Mapping[str, tuple[str, StoredAsset]]) -> Item:
+    """The item as it is published: managed hrefs (asset key → stored href and asset), media types, server members.
+
+    ``_msft:ts`` and ``_msft:etag`` are the ones of api.md 2.6.
+    """
+    document: dict[str, Any] = {**item, "collection": collection_id}
+    document.setdefault("stac_version", "1.0.0")
+    assets: dict[str, Any] = {}
+    for key, asset in item.get("assets", {}).items():
+        href, stored = hrefs[key]
+        assets[key] = {**asset, "href": href}
+        if stored.outcome == "converted":
+            assets[key]["type"] = COG_MEDIA_TYPE
+        elif "type" not in asset and stored.media_type is not None:
+            assets[key]["type"] = stored.media_type
+    document["assets"] = assets
+    document["_msft:ts"] = rfc3339(now_us())
+    document["_msft:etag"] = str(uuid.uuid4())
+    return document  # type: ignore[return-value]  # an Item with members of the server's own
+
+
+def publish_item(tx: Connection, catalog: Catalog, collection_id: str, document: Item, on_conflict: OnConflict) -> None:
+    """Make the item visible.
+
+    Raises:
+        CollectionDoesNotExist: the collection has gone.
+        ItemAlreadyExists: another item has this id, and conflicts are errors.
+    """
+    catalog.put_items(tx, collection_id, [document], on_conflict=on_conflict)

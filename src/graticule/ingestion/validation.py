@@ -1,0 +1,199 @@
+"""Is this an Item or a Collection that the catalog can take?
+
+Two moments: the *shape* is checked when a document is posted (a single Item of wrong shape is refused at once), the
+*contents* in the operation, where the error is kept beside the item. Sources: STAC Item and Collection specification
+1.0.0 / 1.1.0, and the limits of api.md 2.6 and errors.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from graticule.errors import (
+    InvalidInputData,
+    ItemSizeExceeded,
+    StacValidationFailed,
+    TotalAssetsExceeded,
+)
+from graticule.settings import Settings
+from graticule.stac.documents import Collection, Item
+
+MAX_ITEM_ID = 149  # "under 150 characters"
+MAX_ASSET_KEY = 255  # "under 256"
+MAX_COLLECTION_ID = 256
+
+_REQUIRED_OF_A_COLLECTION: dict[str, type] = {
+    "id": str,
+    "description": str,
+    "license": str,
+    "extent": dict,
+    "links": list,
+}
+
+
+def check_collection(document: Any) -> Collection:
+    """A Collection that can be stored.
+
+    Raises:
+        InvalidInputData: a member is missing or of the wrong kind; the message names it.
+    """
+    if not isinstance(document, dict):
+        raise InvalidInputData("A Collection must be a JSON object.")
+    for name, kind in _REQUIRED_OF_A_COLLECTION.items():
+        if name not in document:
+            raise InvalidInputData(f"The Collection has no '{name}'.", target=name)
+        if not isinstance(document[name], kind):
+            raise InvalidInputData(f"The Collection's '{name}' must be {_WORDS[kind]}.", target=name)
+    if document.setdefault("type", "Collection") != "Collection":
+        raise InvalidInputData(f"The type is {document['type']!r}; a Collection's is 'Collection'.", target="type")
+    _check_id(document["id"], "Collection", MAX_COLLECTION_ID)
+    document.setdefault("stac_version", "1.0.0")
+    _check_links(document["links"], "Collection")
+    _check_extent(document["extent"])
+    _check_assets(document.get("assets") or {}, "Collection")
+    return document  # type: ignore[return-value]  # a plain dict whose shape was just checked
+
+
+def check_shape(document: Any, collection_id: str) -> Item:
+    """A Feature with the members of an Item, of the collection that it is posted to.
+
+    Raises:
+        InvalidInputData: it is not one; the message names the item and the member.
+    """
+    if not isinstance(document, dict):
+        raise InvalidInputData("An Item must be a JSON object.")
+    name = _name(document)
+    if document.get("type") != "Feature":
+        raise InvalidInputData(f"{name} has type {document.get('type')!r}; an Item's is 'Feature'.", target="type")
+    if "id" not in document:
+        raise InvalidInputData("An Item without an 'id' was sent.", target="id")
+    _check_id(document["id"], "Item", MAX_ITEM_ID)
+    if not isinstance(document.get("properties"), dict):
+        raise InvalidInputData(f"{name} has no 'properties' object.", target="properties")
+    if "geometry" not in document or not isinstance(document["geometry"], dict | None):
+        raise InvalidInputData(f"{name} has no 'geometry' (a GeoJSON geometry, or null).", target="geometry")
+    _check_assets(document.get("assets", {}), name)
+    _check_links(document.get("links", []), name)
+    if (named := document.get("collection")) is not None and named != collection_id:
+        raise InvalidInputData(
+            f"{name} names collection {named!r} but was posted to '{collection_id}'.", target="collection"
+        )
+    return document  # type: ignore[return-value]  # a plain dict whose shape was just checked
+
+
+def check_contents(item: Item, settings: Settings) -> None:
+    """The limits and the rules of STAC that need no storage.
+
+    Raises:
+        ItemSizeExceeded, TotalAssetsExceeded, StacValidationFailed: with a sentence that names the item.
+    """
+    name = _name(item)
+    size = len(orjson.dumps(item))
+    if size > settings.max_item_bytes:
+        raise ItemSizeExceeded(
+            f"{name} has {size} bytes of JSON; at most {settings.max_item_bytes} are allowed"
+            " (GRATICULE_MAX_ITEM_BYTES): drop properties or assets."
+        )
+    count = len(item.get("assets", {}))
+    if count > settings.max_item_assets:
+        raise TotalAssetsExceeded(
+            f"{name} has {count} assets; at most {settings.max_item_assets} are allowed"
+            " (GRATICULE_MAX_ITEM_ASSETS): split it."
+        )
+    version = item.get("stac_version", "1.0.0")
+    if not isinstance(version, str) or not version.startswith(("1.0.", "1.1.")):
+        raise StacValidationFailed(f"{name} has stac_version {version!r}; 1.0.0 and 1.1.0 are taken.")
+    _check_bbox(item, name)
+    extensions = item.get("stac_extensions", [])
+    if not isinstance(extensions, list) or not all(isinstance(entry, str) for entry in extensions):
+        raise StacValidationFailed(f"{name}: 'stac_extensions' must be a list of URLs.")
+
+
+# --- inside ----------------------------------------------------------------------------------------------------------
+
+_WORDS: dict[type, str] = {str: "text", dict: "an object", list: "a list"}
+
+
+def _name(document: Any) -> str:
+    identity = document.get("id")
+    return f"Item '{identity}'" if isinstance(identity, str) else "An Item without a proper id"
+
+
+def _check_id(identity: Any, kind: str, longest: int) -> None:
+    if not isinstance(identity, str) or not identity:
+        raise InvalidInputData(f"The {kind}'s 'id' must be text that is not empty.", target="id")
+    if len(identity) > longest:
+        raise InvalidInputData(
+            f"The {kind}'s 'id' has {len(identity)} characters; at most {longest} are allowed.", target="id"
+        )
+    # A slash or a control character cannot stand in one path segment of a URL; dots alone would be a relative path.
+    if "/" in identity or "\\" in identity or not identity.isprintable() or identity in {".", ".."}:
+        raise InvalidInputData(
+            f"The {kind}'s 'id' {identity!r} has a character that no URL segment can carry: use letters, digits and -_.,+()",
+            target="id",
+        )
+
+
+def _check_assets(assets: Any, name: str) -> None:
+    if not isinstance(assets, dict):
+        raise InvalidInputData(f"{name}: 'assets' must be an object.", target="assets")
+    for key, asset in assets.items():
+        if not key or len(key) > MAX_ASSET_KEY:
+            raise InvalidInputData(f"{name}: an asset key must have 1 to {MAX_ASSET_KEY} characters.", target="assets")
+        if not isinstance(asset, dict) or not isinstance(asset.get("href"), str):
+            raise InvalidInputData(f"{name}: asset '{key}' must be an object with an 'href'.", target=f"assets.{key}")
+        if not isinstance(asset.get("type"), str | None):
+            raise InvalidInputData(f"{name}: asset '{key}': 'type' must be text.", target=f"assets.{key}.type")
+        roles = asset.get("roles")
+        if roles is not None and not (isinstance(roles, list) and all(isinstance(role, str) for role in roles)):
+            raise InvalidInputData(
+                f"{name}: asset '{key}': 'roles' must be a list of texts.", target=f"assets.{key}.roles"
+            )
+
+
+def _check_links(links: Any, name: str) -> None:
+    if not isinstance(links, list) or not all(isinstance(link, dict) for link in links):
+        raise InvalidInputData(f"{name}: 'links' must be a list of objects.", target="links")
+
+
+def _check_bbox(item: Item, name: str) -> None:
+    bbox = item.get("bbox")
+    if item.get("geometry") is None:
+        if bbox is not None:
+            raise StacValidationFailed(f"{name} has a bbox but no geometry.")
+        return
+    if not isinstance(bbox, list) or len(bbox) not in {4, 6} or not all(_is_number(value) for value in bbox):
+        raise StacValidationFailed(f"{name} needs a 'bbox' of 4 or 6 numbers beside its geometry.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_extent(extent: Any) -> None:
+    spatial, temporal = extent.get("spatial"), extent.get("temporal")
+    boxes = spatial.get("bbox") if isinstance(spatial, dict) else None
+    if (
+        not isinstance(boxes, list)
+        or not boxes
+        or not all(
+            isinstance(box, list) and len(box) in {4, 6} and all(_is_number(value) for value in box) for box in boxes
+        )
+    ):
+        raise InvalidInputData(
+            "The Collection's extent.spatial.bbox must be a list of boxes of 4 or 6 numbers.", target="extent.spatial"
+        )
+    intervals = temporal.get("interval") if isinstance(temporal, dict) else None
+    if (
+        not isinstance(intervals, list)
+        or not intervals
+        or not all(
+            isinstance(pair, list) and len(pair) == 2 and all(isinstance(end, str | None) for end in pair)
+            for pair in intervals
+        )
+    ):
+        raise InvalidInputData(
+            "The Collection's extent.temporal.interval must be a list of [start, end] pairs.", target="extent.temporal"
+        )

@@ -1,0 +1,45 @@
+"""The links of documents that this catalog serves, spliced into stored bytes without parsing them.
+
+A stored Item or Collection starts with its type and its own `links` array, which holds what the client sent except the
+kinds that the server provides (self, root, parent, collection, items). At read time the server's links, whose URLs
+depend on the request, go in front of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from graticule.stac.documents import JsonObject, Link
+
+#: What every stored Item and Collection begins with.
+ITEM_HEAD = b'{"type":"Feature","links":['
+COLLECTION_HEAD = b'{"type":"Collection","links":['
+
+#: Link relations that the server provides; a client's own of these kinds are replaced (api.md 2.2, 2.6).
+SERVER_RELATIONS = frozenset({"self", "root", "parent", "collection", "items"})
+
+
+def stored_form(document: JsonObject) -> bytes:
+    """An Item or Collection as it is stored: type and foreign links first, everything else as it came."""
+    links = [link for link in document.get("links") or () if link.get("rel") not in SERVER_RELATIONS]
+    rest = {name: value for name, value in document.items() if name not in {"type", "links"}}
+    return orjson.dumps({"type": document["type"], "links": links, **rest})
+
+
+def with_links(stored: bytes, links: Iterable[Link]) -> bytes:
+    """The document with the server's links in front of its own."""
+    head = ITEM_HEAD if stored.startswith(ITEM_HEAD) else COLLECTION_HEAD
+    tail = stored[len(head) :]
+    ours = orjson.dumps(list(links))[1:-1]
+    return head + ours + (b"" if tail.startswith(b"]") or not ours else b",") + tail
+
+
+def feature_collection(features: Iterable[bytes], **members: Any) -> bytes:
+    """An ItemCollection of ready documents, with further members behind them."""
+    rest = orjson.dumps(members)[1:-1]
+    return (
+        b'{"type":"FeatureCollection","features":[' + b",".join(features) + b"]" + (b"," + rest if rest else b"") + b"}"
+    )
