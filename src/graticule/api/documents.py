@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from graticule.access import sign_document
 from graticule.api.links import Links
 from graticule.api.routing import Call
 from graticule.catalog import CollectionRecord
@@ -31,27 +32,25 @@ class Documents:
         self._services = call.services
         self._minutes = _signing_minutes(call, body or {})
 
-    def collection(self, record: CollectionRecord) -> bytes:
+    async def collection(self, record: CollectionRecord) -> bytes:
         """A Collection with its links."""
-        return self._finish(with_links(record.doc, collection_links(self._links, record.id)))
+        return await self._finish(with_links(record.doc, collection_links(self._links, record.id)))
 
-    def item(self, stored: bytes, collection_id: str | None = None) -> bytes:
-        """An Item with its links; the ids are read from the document where the caller does not know them."""
+    async def item(self, stored: bytes) -> bytes:
+        """An Item with its links."""
         parsed = orjson.loads(stored)
-        return self._finish(
-            with_links(stored, item_links(self._links, collection_id or parsed["collection"], parsed["id"]))
-        )
+        return await self._finish(with_links(stored, item_links(self._links, parsed["collection"], parsed["id"])))
 
-    def items(self, stored: Sequence[bytes]) -> list[bytes]:
+    async def items(self, stored: Sequence[bytes]) -> list[bytes]:
         """Items of a page."""
-        return [self.item(document) for document in stored]
+        return [await self.item(document) for document in stored]
 
-    def _finish(self, document: bytes) -> bytes:
+    async def _finish(self, document: bytes) -> bytes:
         document = self._services.hrefs.unfold(document, self._links.base)
         if self._minutes is None:
             return document
         parsed: Any = orjson.loads(document)
-        self._services.signer.sign_document(parsed, self._links.base, self._minutes)
+        await sign_document(self._services.tokens, parsed, self._links.base, self._minutes)
         return orjson.dumps(parsed)
 
 
@@ -91,17 +90,13 @@ def duration_minutes(call: Call, from_body: Any = None) -> int:
     Raises:
         InvalidParameter: it is no whole number of minutes, or outside what the catalog allows.
     """
-    settings = call.services.settings
     value = call.query.get("duration", from_body)
     if value is None or value == "":
-        return settings.sas_default_minutes
+        return call.services.tokens.minutes(None)
     try:
-        minutes = int(value)
+        asked = int(value)
     except (TypeError, ValueError):
-        minutes = 0
-    if not 1 <= minutes <= settings.sas_max_minutes:
         raise InvalidParameter(
-            f"duration must be a number of minutes from 1 to {settings.sas_max_minutes}, not {str(value)[:40]!r}.",
-            target="duration",
-        )
-    return minutes
+            f"duration must be a whole number of minutes, not {str(value)[:40]!r}.", target="duration"
+        ) from None
+    return call.services.tokens.minutes(asked)

@@ -83,7 +83,7 @@ async def list_collections(call: Call) -> Response:
     """``GET /stac/collections``: all of them, not paged."""
     documents = Documents(call)
     records = await call.services.catalog.collections()
-    body = b",".join(documents.collection(record) for record in records)
+    body = b",".join([await documents.collection(record) for record in records])
     links = call.links
     ends: list[Link] = [
         {"rel": "self", "type": JSON, "href": links.to("stac", "collections")},
@@ -103,13 +103,13 @@ async def create_collection(call: Call) -> Response:
 async def get_collection(call: Call) -> Response:
     """``GET /stac/collections/{collectionId}``."""
     documents = Documents(call)
-    return json_response(documents.collection(await call.services.catalog.collection(call.path["collectionId"])))
+    return json_response(await documents.collection(await call.services.catalog.collection(call.path["collectionId"])))
 
 
 async def replace_collection(call: Call) -> Response:
     """``PUT /stac/collections/{collectionId}``: synchronous."""
     record = await call.services.ingestion.replace_collection(call.path["collectionId"], await call.json(), bases(call))
-    return json_response(Documents(call).collection(record))
+    return json_response(await Documents(call).collection(record))
 
 
 async def delete_collection(call: Call) -> Response:
@@ -130,9 +130,8 @@ async def create_items(call: Call) -> Response:
 async def get_item(call: Call) -> Response:
     """``GET /stac/collections/{collectionId}/items/{itemId}``."""
     documents = Documents(call)
-    collection_id = call.path["collectionId"]
-    stored = await call.services.catalog.item(collection_id, call.path["itemId"])
-    return Response(documents.item(stored, collection_id), media_type=GEOJSON)
+    stored = await call.services.catalog.item(call.path["collectionId"], call.path["itemId"])
+    return Response(await documents.item(stored), media_type=GEOJSON)
 
 
 async def delete_item(call: Call) -> Response:
@@ -159,7 +158,7 @@ async def list_items(call: Call) -> Response:
     ]
     if page.next_token is not None:
         around.append({"rel": "next", "type": GEOJSON, "method": "GET", "href": _next_href(call, page, *path, "items")})
-    return _page(documents, page, search, around)
+    return await _page(documents, page, search, around)
 
 
 # --- search ----------------------------------------------------------------------------------------------------------
@@ -175,7 +174,7 @@ async def search_get(call: Call) -> Response:
         around.append(
             {"rel": "next", "type": GEOJSON, "method": "GET", "href": _next_href(call, page, "stac", "search")}
         )
-    return _page(documents, page, search, around)
+    return await _page(documents, page, search, around)
 
 
 async def search_post(call: Call) -> Response:
@@ -197,7 +196,7 @@ async def search_post(call: Call) -> Response:
                 "merge": False,
             }
         )
-    return _page(documents, page, search, around)
+    return await _page(documents, page, search, around)
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------
@@ -237,7 +236,7 @@ def _next_href(call: Call, page: ItemPage, *path: str) -> str:
     return call.links.versioned(*path, **query, token=page.next_token)
 
 
-def _page(documents: Documents, page: ItemPage, search: Search, links: list[Link]) -> Response:
+async def _page(documents: Documents, page: ItemPage, search: Search, links: list[Link]) -> Response:
     members: dict[str, Any] = {
         "links": links,
         "numberReturned": len(page.items),
@@ -245,7 +244,7 @@ def _page(documents: Documents, page: ItemPage, search: Search, links: list[Link
     }
     if page.matched is not None:
         members["numberMatched"] = members["context"]["matched"] = page.matched
-    return Response(feature_collection(documents.items(page.items), **members), media_type=GEOJSON)
+    return Response(feature_collection(await documents.items(page.items), **members), media_type=GEOJSON)
 
 
 COLLECTIONS = "/stac/collections"

@@ -16,8 +16,9 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -68,6 +69,19 @@ class Connection:
         row: Row | None = cursor.fetchone()
         cursor.close()
         return row
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Take back what is written inside, and only that, when it raises."""
+        self.raw.execute("SAVEPOINT inner_unit")
+        try:
+            yield
+        except BaseException:
+            if self.raw.in_transaction:
+                self.raw.execute("ROLLBACK TO inner_unit")
+                self.raw.execute("RELEASE inner_unit")
+            raise
+        self.raw.execute("RELEASE inner_unit")
 
     def value(self, sql: str, parameters: Parameters = ()) -> Any:
         """The first column of the first row, or None."""

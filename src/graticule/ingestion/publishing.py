@@ -1,4 +1,4 @@
-"""An item's last step: its document as the catalog keeps it, and the one transaction in which readers come to see it."""
+"""An item's document as the catalog keeps it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from graticule.catalog import Catalog, OnConflict
-from graticule.database import Connection
 from graticule.stac.datetimes import rfc3339
 from graticule.stac.documents import Item
+from graticule.stac.links import stored_form
 from graticule.workflows.journal import StoredAsset, now_us
 
 #: RFC 6838 parameters as rio-cogeo, GDAL and the STAC best practices write them.
@@ -34,14 +33,4 @@ def item_document(item: Item, collection_id: str, hrefs: Mapping[str, tuple[str,
     document["assets"] = assets
     document["_msft:ts"] = rfc3339(now_us())
     document["_msft:etag"] = str(uuid.uuid4())
-    return document  # type: ignore[return-value]  # an Item with members of the server's own
-
-
-def publish_item(tx: Connection, catalog: Catalog, collection_id: str, document: Item, on_conflict: OnConflict) -> None:
-    """Make the item visible.
-
-    Raises:
-        CollectionDoesNotExist: the collection has gone.
-        ItemAlreadyExists: another item has this id, and conflicts are errors.
-    """
-    catalog.put_items(tx, collection_id, [document], on_conflict=on_conflict)
+    return stored_form(document)  # type: ignore[return-value]  # an Item with members of the server's own

@@ -27,7 +27,7 @@ from graticule.errors import (
     PostItemCollectionSizeExceeded,
     TooManyRequests,
 )
-from graticule.ingestion.publishing import item_document, publish_item
+from graticule.ingestion.publishing import item_document
 from graticule.ingestion.validation import check_collection, check_contents, check_shape
 from graticule.sealing import Sealer
 from graticule.settings import Settings
@@ -247,7 +247,7 @@ class Ingestion:
         self._hrefs.fold_assets(document, bases)
         document["msft:_created"] = rfc3339(existing.created_us if existing else now)
         document["msft:_updated"] = rfc3339(now)
-        return stored_form(document)
+        return orjson.dumps(stored_form(document))
 
     def _features(self, document: Any, collection_id: str) -> list[_Sent]:
         kind = document.get("type") if isinstance(document, dict) else None
@@ -340,7 +340,9 @@ class Ingestion:
     def _publish(self, tx: Connection, collection_id: str, item: Item) -> None:
         check_contents(item, self._settings)
         check_searchable(item)
-        publish_item(tx, self._catalog, collection_id, item_document(item, collection_id, {}), OnConflict.ERROR)
+        document = item_document(item, collection_id, {})
+        with tx.savepoint():
+            self._catalog.put_items(tx, collection_id, [document], on_conflict=OnConflict.ERROR)
 
 
 def _outcome(work: Callable[[], None]) -> GraticuleError | None:

@@ -22,11 +22,11 @@ COLLECTION_HEAD = b'{"type":"Collection","links":['
 SERVER_RELATIONS = frozenset({"self", "root", "parent", "collection", "items"})
 
 
-def stored_form(document: JsonObject) -> bytes:
+def stored_form(document: JsonObject) -> JsonObject:
     """An Item or Collection as it is stored: type and foreign links first, everything else as it came."""
     links = [link for link in document.get("links") or () if link.get("rel") not in SERVER_RELATIONS]
     rest = {name: value for name, value in document.items() if name not in {"type", "links"}}
-    return orjson.dumps({"type": document["type"], "links": links, **rest})
+    return {"type": document["type"], "links": links, **rest}
 
 
 def with_links(stored: bytes, links: Iterable[Link]) -> bytes:

@@ -1,0 +1,116 @@
+"""Managed assets by signed URL: enough of Azure Blob's GET and HEAD for GDAL, browsers and Azure readers.
+
+Without a signature 409 ``PublicAccessNotPermitted``, with one that does not fit 403 ``AuthenticationFailed``, both before
+it is said whether the blob exists. Ranges, validators and headers: RFC 9110 sections 13 and 14; Azure Blob's Get Blob.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+
+from starlette.responses import Response, StreamingResponse
+
+from graticule.api.routing import Call, Endpoint
+from graticule.errors import NotFound, RangeNotSatisfiable
+from graticule.storage import BlobRecord, ledger
+
+_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
+
+
+@dataclass(frozen=True)
+class _Span:
+    start: int
+    end: int  #: exclusive
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+
+async def read_blob(call: Call) -> Response:
+    """``GET`` and ``HEAD /blobs/{container}/{key}``."""
+    container, key = call.path["container"], call.path["key"]
+    query = call.request.scope.get("query_string", b"").decode("latin-1")
+    await call.services.tokens.verify(container, key, query)
+    blob = await call.services.database.read(lambda tx: ledger.find(tx, container, key))
+    if blob is None:
+        raise NotFound("The specified blob does not exist.", target="blob")
+    headers = _headers(blob)
+    if _not_modified(call, blob):
+        return Response(status_code=304, headers=headers)
+    span = _span(call, blob)
+    status = 200
+    if span is None:
+        span = _Span(0, blob.size)
+    else:
+        status = 206
+        headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{blob.size}"
+    headers["Content-Length"] = str(span.size)
+    media_type = blob.media_type or "application/octet-stream"
+    if call.request.method == "HEAD" or span.size == 0:
+        return Response(status_code=status, headers=headers, media_type=media_type)
+    body = call.services.store.open_range(container, key, span.start, span.end)
+    return StreamingResponse(body, status_code=status, headers=headers, media_type=media_type)
+
+
+def _headers(blob: BlobRecord) -> dict[str, str]:
+    return {
+        "ETag": _etag(blob),
+        "Last-Modified": format_datetime(_modified(blob), usegmt=True),
+        "Accept-Ranges": "bytes",
+        # Keys are written once: what a URL names never changes. Private, because the URL is the permission.
+        "Cache-Control": "private, max-age=3600",
+        "x-ms-blob-type": "BlockBlob",
+        "x-ms-version": "2024-11-04",
+        # User files are data, never pages of this site.
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def _etag(blob: BlobRecord) -> str:
+    return f'"{blob.sha256[:32]}"'
+
+
+def _modified(blob: BlobRecord) -> datetime:
+    return datetime.fromtimestamp(blob.created // 1_000_000, UTC)
+
+
+def _not_modified(call: Call, blob: BlobRecord) -> bool:
+    headers = call.request.headers
+    if (tags := headers.get("if-none-match")) is not None:
+        return tags.strip() == "*" or _etag(blob) in {tag.strip().removeprefix("W/") for tag in tags.split(",")}
+    if (since := headers.get("if-modified-since")) is not None:
+        try:
+            return _modified(blob) <= parsedate_to_datetime(since)
+        except (ValueError, TypeError):  # not a date: the header is ignored (RFC 9110 section 13.1.3)
+            return False
+    return False
+
+
+def _span(call: Call, blob: BlobRecord) -> _Span | None:
+    """The one range that is asked for; several, or malformed ones, are answered with everything."""
+    headers = call.request.headers
+    asked = headers.get("x-ms-range") or headers.get("range")
+    match = _RANGE.match(asked.strip()) if asked else None
+    if match is None or match[1] == match[2] == "":
+        return None
+    condition = headers.get("if-range")
+    if condition is not None and condition.strip() not in {_etag(blob), format_datetime(_modified(blob), usegmt=True)}:
+        return None
+    if match[1] == "":
+        start, end = max(0, blob.size - int(match[2])), blob.size
+    else:
+        start = int(match[1])
+        end = min(int(match[2]) + 1, blob.size) if match[2] else blob.size
+        if match[2] and int(match[2]) < start:
+            return None
+    if start >= blob.size or start >= end:
+        raise RangeNotSatisfiable(f"The range {asked} lies outside the blob's {blob.size} bytes.")
+    return _Span(start, end)
+
+
+ENDPOINTS = (Endpoint("GET", "/blobs/{container}/{key:path}", read_blob, None, "Read a managed asset by signed URL"),)
