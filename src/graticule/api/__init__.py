@@ -1,1 +1,36 @@
-"""The api room."""
+"""Owns: the HTTP interface, as a table of endpoints. Refuses: to decide anything but who may call and how it is written.
+
+Entry points: `ENDPOINTS`, from which routes, the OpenAPI document and the access test are made.
+"""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from graticule.api import assets, health, identity, ingestion, sas, stac
+from graticule.api.routing import Call, Endpoint, json_response
+
+#: Everything that is served. Those without a role are public: health, issuer discovery and keys, the managed-identity
+#: endpoint (which has a secret header of its own), OpenAPI, and blobs by signature.
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *health.ENDPOINTS,
+    *identity.ENDPOINTS,
+    *stac.ENDPOINTS,
+    *ingestion.ENDPOINTS,
+    *sas.ENDPOINTS,
+    *assets.ENDPOINTS,
+)
+
+
+def openapi_endpoint() -> Endpoint:
+    """The description of all the others."""
+    document = health.openapi(ENDPOINTS)
+
+    async def openapi(call: Call) -> Response:
+        """``GET /openapi.json``."""
+        return json_response({**document, "servers": [{"url": call.links.base}]})
+
+    return Endpoint("GET", "/openapi.json", openapi, None, "This description")
+
+
+__all__ = ["ENDPOINTS", "Endpoint", "openapi_endpoint"]

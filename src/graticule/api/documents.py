@@ -1,4 +1,4 @@
-"""STAC documents on their way out: links for this request, managed hrefs under this base, signatures where asked for."""
+"""STAC documents on their way out: this request's links, managed hrefs under its base, signatures where asked for."""
 
 from __future__ import annotations
 

@@ -218,7 +218,7 @@ def _search(parameters: JsonObject) -> Search:
     for name in UNSUPPORTED:
         if parameters.get(name) not in (None, "", [], {}):
             raise InvalidParameter(
-                f"'{name}' is not supported by this version of the catalog: search by collections, ids, bbox and datetime.",
+                f"'{name}' is not supported by this version: search by collections, ids, bbox and datetime.",
                 target=name,
             )
     return parse_search(parameters)

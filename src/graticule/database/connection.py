@@ -284,7 +284,7 @@ def migrate(raw: sqlite3.Connection) -> None:
         try:
             version = raw.execute("PRAGMA user_version").fetchone()[0]
             if version > known:
-                raise SettingsError(
+                raise SettingsError(  # noqa: TRY301 - the rollback below is for it too
                     f"The database has schema {version}, this version of Graticule knows {known}: upgrade it."
                 )
             if version < number:

@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from graticule.catalog import Catalog, CollectionRecord, OnConflict
-from graticule.catalog import check_searchable
+from graticule.catalog import Catalog, CollectionRecord, OnConflict, check_searchable
 from graticule.database import Connection, Database
 from graticule.errors import (
     GraticuleError,
@@ -31,8 +30,8 @@ from graticule.ingestion.publishing import item_document
 from graticule.ingestion.validation import check_collection, check_contents, check_shape
 from graticule.sealing import Sealer
 from graticule.settings import Settings
-from graticule.stac.documents import Collection, Item
 from graticule.stac.datetimes import rfc3339
+from graticule.stac.documents import Collection, Item
 from graticule.stac.links import stored_form
 from graticule.storage import ManagedHrefs, container_name, ledger
 from graticule.workflows import Engine, journal
@@ -283,7 +282,8 @@ class Ingestion:
             return _Sent(seq, item_id, None, named)
         if item["id"] in seen:
             error = ItemAlreadyExists(
-                f"Item '{item_id}' already exists in collection '{collection_id}': feature {seq} repeats an id of the same body."
+                f"Item '{item_id}' already exists in collection '{collection_id}':"
+                f" feature {seq} repeats an id of the same body."
             )
             return _Sent(seq, item_id, None, error)
         seen.add(item["id"])

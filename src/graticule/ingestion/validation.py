@@ -131,7 +131,8 @@ def _check_id(identity: Any, kind: str, longest: int) -> None:
     # A slash or a control character cannot stand in one path segment of a URL; dots alone would be a relative path.
     if "/" in identity or "\\" in identity or not identity.isprintable() or identity in {".", ".."}:
         raise InvalidInputData(
-            f"The {kind}'s 'id' {identity!r} has a character that no URL segment can carry: use letters, digits and -_.,+()",
+            f"The {kind}'s 'id' {identity!r} has a character that no URL segment can carry:"
+            " use letters, digits and -_.,+()",
             target="id",
         )
 

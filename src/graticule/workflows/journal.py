@@ -219,7 +219,7 @@ def cancel(tx: Connection, operation: Operation) -> None:
         "SELECT count(*) FROM operation_items WHERE operation=:pk AND state='running'", {"pk": operation.pk}
     )
     operation = _again(tx, operation)
-    if running or (operation.total is None and operation.status == "Running"):
+    if running:
         _move(tx, operation, "Canceling")
     else:
         end_cancel(tx, operation)
@@ -289,6 +289,18 @@ def document(tx: Connection, pk: int, seq: int) -> bytes | None:
         "SELECT sealed FROM submissions WHERE operation=:pk AND seq=:seq", {"pk": pk, "seq": seq}
     )
     return sealed
+
+
+def items_in_hand(tx: Connection, collection_id: str) -> bool:
+    """Does a worker still hold an item of this collection?"""
+    return (
+        tx.value(
+            "SELECT 1 FROM operations o JOIN operation_items i ON i.operation=o.pk"
+            " WHERE o.collection_id=:collection AND o.status IN ('Running', 'Canceling') AND i.state='running' LIMIT 1",
+            {"collection": collection_id},
+        )
+        is not None
+    )
 
 
 def start_item(tx: Connection, pk: int, seq: int) -> None:

@@ -1,0 +1,305 @@
+"""One asset's way into managed storage: fetch, convert where that applies, store.
+
+Each stored asset is written into the journal at once, so that a worker that takes an item over goes on after the last
+asset that was safe. Every error leaves here with the item and the asset named in its message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from graticule import crashpoints
+from graticule.database import Connection, Database
+from graticule.errors import (
+    CanceledOperation,
+    CogTransformationError,
+    ConversionCrashed,
+    IngestionError,
+    InvalidAssetHref,
+)
+from graticule.ingestion.conversion import (
+    ConversionPool,
+    ConversionRequest,
+    ConversionResult,
+    georeference_of,
+    sidecars_of,
+    wants_conversion,
+)
+from graticule.ingestion.publishing import COG_MEDIA_TYPE
+from graticule.settings import Settings
+from graticule.sources import Download, Fetcher, redact
+from graticule.stac.documents import Asset, Item
+from graticule.storage import AssetStore, ManagedHrefs, extension, item_asset_key, ledger
+from graticule.workflows import Attempt, journal
+from graticule.workflows.journal import Operation, StoredAsset
+
+log = logging.getLogger(__name__)
+
+#: An item whose own conversion dies this often is set aside (design: poison).
+MAX_CRASHES = 3
+
+_AFTER_FETCH = crashpoints.crash_point("ingestion.fetch.after")
+_AFTER_CONVERT = crashpoints.crash_point("ingestion.convert.after")
+_AFTER_PLAN = crashpoints.crash_point("ingestion.plan.after")
+_AFTER_STORE = crashpoints.crash_point("ingestion.store.after")
+
+
+@dataclass(frozen=True)
+class ItemWork:
+    """An item in a worker's hands."""
+
+    attempt: Attempt
+    operation: Operation
+    seq: int
+    collection_id: str
+    container: str
+    item: Item
+    folder: Path  #: for its files, until they are stored
+
+    @property
+    def item_id(self) -> str:
+        """The item's id."""
+        return self.item["id"]
+
+
+@dataclass
+class _Files:
+    """The downloads of one item, each begun once and awaited by whoever needs the file."""
+
+    tasks: dict[str, asyncio.Task[Download]] = field(default_factory=dict)
+
+
+class Copier:
+    """Brings the assets of items in."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        database: Database,
+        store: AssetStore,
+        hrefs: ManagedHrefs,
+        fetcher: Fetcher,
+        pool: ConversionPool,
+    ) -> None:
+        """Take the parts this work needs."""
+        self._settings = settings
+        self._database = database
+        self._store = store
+        self._hrefs = hrefs
+        self._fetcher = fetcher
+        self._pool = pool
+
+    async def copy_assets(self, work: ItemWork) -> dict[str, tuple[str, StoredAsset]]:
+        """Every asset of the item in managed storage: asset key → (stored href, what was stored).
+
+        The first asset that fails ends the others.
+
+        Raises:
+            IngestionError: with item and asset named.
+        """
+        assets = work.item.get("assets", {})
+        stored = await self._database.read(lambda tx: journal.stored_assets(tx, work.operation.pk, work.seq))
+        slots = asyncio.Semaphore(self._settings.fetch_concurrency)
+        async with _downloads() as files:
+            for number, (key, asset) in enumerate(assets.items()):
+                if key not in stored or self._is_sidecar(key, assets):
+                    path = work.folder / f"a{number}"
+                    files.tasks[key] = asyncio.create_task(self._fetch(asset, path, slots))
+            missing = [key for key in assets if key not in stored]
+            results = await _all([self._bring(work, key, files) for key in missing])
+        stored |= {asset.asset_key: asset for asset in results}
+        return {key: (self._hrefs.stored(asset.container, asset.key), asset) for key, asset in stored.items()}
+
+    def _is_sidecar(self, key: str, assets: Mapping[str, Asset]) -> bool:
+        return any(key in sidecars_of(other, assets).values() for other in assets if other != key)
+
+    async def _fetch(self, asset: Asset, path: Path, slots: asyncio.Semaphore) -> Download:
+        href = asset["href"]
+        async with slots:
+            if (blob := self._hrefs.parse_stored(href)) is not None:
+                download = await self._fetch_managed(*blob, path)
+            else:
+                download = await self._fetcher.download(href, path, max_bytes=self._settings.max_asset_bytes)
+        crashpoints.reach(_AFTER_FETCH)
+        return download
+
+    async def _fetch_managed(self, container: str, key: str, path: Path) -> Download:
+        """An asset of this catalog, sent in another item: a copy of its own, without a way through the network."""
+        blob = await self._database.read(lambda tx: ledger.find(tx, container, key))
+        if blob is None:
+            raise InvalidAssetHref("the href names an asset of this catalog that does not exist (any more).")
+        with path.open("wb") as file:
+            async for chunk in self._store.open_range(container, key, 0, blob.size):
+                file.write(chunk)
+        return Download(size=blob.size, sha256=blob.sha256, content_type=blob.media_type)
+
+    async def _bring(self, work: ItemWork, key: str, files: _Files) -> StoredAsset:
+        """Fetch, convert and store one asset."""
+        asset = work.item["assets"][key]
+        begun = time.monotonic()
+        try:
+            download = await files.tasks[key]
+            path, outcome = await self._convert(work, key, asset, files)
+            return await self._keep(work, key, asset, download, path, outcome, begun)
+        except IngestionError as exc:
+            named = _named(exc, f"Item '{work.item_id}', asset '{key}'")
+            if not isinstance(exc, CanceledOperation):
+                source = redact(asset["href"])
+                await self._database.write(
+                    lambda tx: journal.asset_failed(tx, work.operation.pk, work.seq, key, source, named)
+                )
+            raise named from exc
+
+    async def _convert(self, work: ItemWork, key: str, asset: Asset, files: _Files) -> tuple[Path, str]:
+        """The file to store, and ``converted``, ``copied`` or ``untouched``."""
+        path = self._path(work, key)
+        assets = work.item["assets"]
+        if self._hrefs.parse_stored(asset["href"]) is not None:
+            return path, "copied"  # it was looked at when it came in first
+        if not wants_conversion(key, asset):
+            return path, "untouched"
+        sidecars: dict[str, str] = {}
+        for kind, other in sidecars_of(key, assets).items():
+            await files.tasks[other]
+            sidecars[kind] = str(self._path(work, other))
+        request = ConversionRequest(
+            path=str(path),
+            out_path=str(path.with_name(path.name + ".cog.tif")),
+            media_type=asset.get("type"),
+            roles=tuple(asset.get("roles") or ()),
+            sidecars=sidecars,
+            georeference=georeference_of(work.item, key),
+        )
+        result = await self._convert_patiently(work, request)
+        crashpoints.reach(_AFTER_CONVERT)
+        return Path(request.out_path) if result.outcome == "converted" else path, result.outcome
+
+    async def _convert_patiently(self, work: ItemWork, request: ConversionRequest) -> ConversionResult:
+        """Convert again after a crash of the conversion process, until the item counts as poison."""
+        while True:
+            try:
+                return await self._pool.convert(request)
+            except ConversionCrashed as exc:
+
+                def count(tx: Connection) -> int:
+                    work.attempt.still_ours(tx)
+                    return journal.count_crash(tx, work.operation.pk, work.seq)
+
+                crashes = await self._database.write(count)
+                log.warning(
+                    "conversion crashed",
+                    extra={"action": "conversion_crashed", "operation": work.operation.id, "crashes": crashes},
+                )
+                if crashes >= MAX_CRASHES:
+                    raise CogTransformationError(
+                        f"the conversion process died {crashes} times over this file, so the item is set aside:"
+                        " check the file with GDAL, or supply a COG."
+                    ) from exc
+
+    async def _keep(
+        self, work: ItemWork, key: str, asset: Asset, download: Download, path: Path, outcome: str, begun: float
+    ) -> StoredAsset:
+        media_type = _media_type(asset, download, outcome)
+        ending = ".tif" if outcome == "converted" else extension(media_type, asset["href"])
+        name = item_asset_key(work.operation.id, work.item_id, key, ending)
+
+        def plan(tx: Connection) -> None:
+            work.attempt.still_ours(tx)
+            journal.check_not_canceled(journal.get(tx, work.operation.id))
+            ledger.plan(
+                tx,
+                container=work.container,
+                key=name,
+                collection_id=work.collection_id,
+                item_id=work.item_id,
+                operation_id=work.operation.id,
+                asset_key=key,
+                media_type=media_type,
+            )
+
+        await self._database.write(plan)
+        crashpoints.reach(_AFTER_PLAN)
+        checksum = download.sha256 if outcome != "converted" else None
+        blob = await self._store.put_file(work.container, name, path, checksum)
+        crashpoints.reach(_AFTER_STORE)
+        stored = StoredAsset(
+            asset_key=key,
+            outcome=outcome,
+            container=work.container,
+            key=name,
+            media_type=media_type,
+            bytes_in=download.size,
+            bytes_out=blob.size,
+            sha256=blob.sha256,
+            source=redact(asset["href"]),
+            attempts=download.attempts,
+            milliseconds=round((time.monotonic() - begun) * 1000),
+        )
+
+        def note(tx: Connection) -> None:
+            work.attempt.still_ours(tx)
+            ledger.stored(tx, work.container, name, size=blob.size, sha256=blob.sha256)
+            journal.asset_stored(tx, work.operation.pk, work.seq, stored)
+
+        await self._database.write(note)
+        return stored
+
+    @staticmethod
+    def _path(work: ItemWork, key: str) -> Path:
+        return work.folder / f"a{list(work.item['assets']).index(key)}"
+
+
+@asynccontextmanager
+async def staging_folder(folder: Path) -> AsyncIterator[None]:
+    """A folder for one attempt at an item; gone when it ends."""
+    folder.mkdir(parents=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # what is left is wiped at the next start
+
+
+@asynccontextmanager
+async def _downloads() -> AsyncIterator[_Files]:
+    files = _Files()
+    try:
+        yield files
+    finally:
+        for task in files.tasks.values():
+            task.cancel()
+        await asyncio.gather(*files.tasks.values(), return_exceptions=True)
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, StoredAsset]]) -> list[StoredAsset]:
+    """Run coroutines side by side; the first error ends the rest and is raised as it is."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _media_type(asset: Asset, download: Download, outcome: str) -> str | None:
+    if outcome == "converted":
+        return COG_MEDIA_TYPE
+    declared = asset.get("type")
+    if declared:
+        return declared
+    answered = (download.content_type or "").partition(";")[0].strip()
+    return answered if answered not in {"", "application/octet-stream", "binary/octet-stream"} else None
+
+
+def _named(error: IngestionError, subject: str) -> IngestionError:
+    message = error.message if error.message.startswith(subject) else f"{subject}: {error.message}"
+    return type(error)(message, target=error.target)
