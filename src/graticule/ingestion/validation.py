@@ -121,7 +121,7 @@ def _name(document: Any) -> str:
     return f"Item '{identity}'" if isinstance(identity, str) else "An Item without a proper id"
 
 
-def _check_id(identity: Any, kind: str, longest: int) -> None:
+def _check_id(identity: object, kind: str, longest: int) -> None:
     if not isinstance(identity, str) or not identity:
         raise InvalidInputData(f"The {kind}'s 'id' must be text that is not empty.", target="id")
     if len(identity) > longest:
