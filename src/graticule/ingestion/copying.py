@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
@@ -266,11 +267,13 @@ class Copier:
 @asynccontextmanager
 async def staging_folder(folder: Path) -> AsyncIterator[None]:
     """A folder for one attempt at an item; gone when it ends."""
-    folder.mkdir(parents=True)
+    await asyncio.to_thread(os.makedirs, folder)
     try:
         yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)  # what is left is wiped at the next start
+        shutil.rmtree(
+            folder, ignore_errors=True
+        )  # at once, also when cancelled; what is left is wiped at the next start
 
 
 @asynccontextmanager

@@ -186,8 +186,8 @@ class Workflows:
             return
         collection_id = record.collection_id
         await self.database.write(lambda tx: journal.start(tx, record))
-        while await self.database.read(lambda tx: journal.items_in_hand(tx, collection_id)):
-            await asyncio.sleep(CANCEL_POLL)  # cancelled items may still be writing; they stop within a moment
+        while await self.database.read(lambda tx: journal.items_in_hand(tx, collection_id)):  # noqa: ASYNC110 - other processes' work
+            await asyncio.sleep(CANCEL_POLL)  # cancelled items may still be writing
 
         def remove(tx: Connection) -> int:
             attempt.still_ours(tx)
