@@ -91,6 +91,14 @@ async def test_a_job_whose_lock_is_taken_does_not_hold_up_the_others(app: App) -
     assert [job.lock if job else "nothing" for job in claimed] == ["a", "b", None, "nothing"]
 
 
+async def test_a_job_waits_for_the_earlier_ones_of_its_lock_even_if_they_are_not_due(app: App) -> None:
+    await app.configure_task("note", lock="l", schedule_in={"hours": 1}).defer_async(n=1)
+    await app.configure_task("note", lock="l").defer_async(n=2)
+    assert await claim(app) is None
+    await app.configure_task("note", lock="l", priority=1).defer_async(n=3)
+    assert (await claim(app)).task_kwargs == {"n": 3}
+
+
 async def test_a_pruned_worker_cannot_claim_or_beat(app: App) -> None:
     await app.configure_task("note").defer_async(n=1)
     with pytest.raises(exceptions.ConnectorException, match="FOREIGN KEY"):
