@@ -95,20 +95,16 @@ asyncio.run(main())
 
 
 async def test_an_unmodified_script_logs_in_over_tls_with_the_exported_bundle(
-    app: Starlette,
-    serve_app: ServeApp,
-    managed_identity: ManagedIdentity,
-    issuer: Issuer,
-    settings: Settings,
-    tmp_path: Path,
+    app: Starlette, serve_app: ServeApp, tmp_path: Path
 ) -> None:
+    services = app.state.services
     files = prepare_tls(tmp_path)
     url = serve_app(app, ssl_cert=files.certificate, ssl_key=files.key)
     # A process of its own: aiohttp reads SSL_CERT_FILE when it is imported.
     environment = {
         "PATH": os.environ["PATH"],
         "IDENTITY_ENDPOINT": f"{url}/identity/token",
-        "IDENTITY_HEADER": managed_identity.header,
+        "IDENTITY_HEADER": services.managed_identity.header,
         "REQUESTS_CA_BUNDLE": str(files.bundle),
         "SSL_CERT_FILE": str(files.bundle),
     }
@@ -121,7 +117,7 @@ async def test_an_unmodified_script_logs_in_over_tls_with_the_exported_bundle(
     tokens = result.stdout.split()
     assert len(tokens) == 2
     for token in tokens:
-        await open_identity(issuer, settings).authenticate(token)
+        await open_identity(services.issuer, services.settings).authenticate(token)
 
 
 @pytest.mark.usefixtures("endpoint")
