@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
 def catalog(store: Database) -> SqlCatalog:
     """With the empty collections a and b."""
     catalog = SqlCatalog(store, clock=iter(range(1_000, 1_000_000)).__next__)
-    for name in "ab":
-        store.write_now(lambda tx, name=name: catalog.add_collection(tx, name, f'{{"id":"{name}"}}'.encode(), f"{name}-1"))  # type: ignore[misc]
+    for name in ("a", "b"):
+        document = f'{{"id":"{name}"}}'.encode()
+        store.write_now(partial(catalog.add_collection, collection_id=name, doc=document, container=f"{name}-1"))
     return catalog
 
 
@@ -67,7 +69,9 @@ def check_counts(store: Database) -> Callable[[], None]:
     """Assert that grid and collstat say what the items say."""
 
     def check(tx: Connection) -> None:
-        counted = {(r[0], r[1]): r for r in tx.all("SELECT coll, cell, count(*), min(t), max(te) FROM items GROUP BY 1, 2")}
+        counted = {
+            (r[0], r[1]): r for r in tx.all("SELECT coll, cell, count(*), min(t), max(te) FROM items GROUP BY 1, 2")
+        }
         kept = {(r[0], r[1]): r for r in tx.all("SELECT coll, cell, n, t0, t1 FROM grid")}
         assert {key: row[2] for key, row in counted.items()} == {key: row[2] for key, row in kept.items()}
         assert all(kept[key][3] <= row[3] and kept[key][4] >= row[4] for key, row in counted.items())
@@ -86,4 +90,3 @@ def check_counts(store: Database) -> Callable[[], None]:
         store.read_now(check)
 
     return run
-

@@ -129,8 +129,7 @@ async def test_an_item_is_found_by_collection_and_id(catalog: SqlCatalog, put: P
     assert (await catalog.item_count("a"), await catalog.item_count("b")) == (1, 1)
 
 
-def test_items_need_their_collection(put: Put, catalog: SqlCatalog, item_factory: ItemFactory) -> None:
-    assert catalog
+def test_items_need_their_collection(put: Put, item_factory: ItemFactory) -> None:
     with pytest.raises(CollectionDoesNotExist, match="'x' does not exist: create it first"):
         put("x", item_factory())
 
@@ -202,8 +201,7 @@ def test_writes_of_one_transaction_are_taken_back_together(
     check_counts()
 
 
-def test_an_unsearchable_item_is_refused_by_name(put: Put, item_factory: ItemFactory, catalog: SqlCatalog) -> None:
-    assert catalog
+def test_an_unsearchable_item_is_refused_by_name(put: Put, item_factory: ItemFactory) -> None:
     with pytest.raises(StacValidationFailed, match="Item 'bad' has no datetime"):
         put("a", item_factory("fine"), item_factory("bad", {"datetime": None}))
 
@@ -224,9 +222,7 @@ async def test_items_without_geometry_are_found_except_by_place(
     check_counts()
 
 
-async def test_intervals_are_found_where_they_overlap(
-    catalog: SqlCatalog, put: Put, item_factory: ItemFactory
-) -> None:
+async def test_intervals_are_found_where_they_overlap(catalog: SqlCatalog, put: Put, item_factory: ItemFactory) -> None:
     year = {"datetime": None, "start_datetime": "2020-01-01T00:00:00Z", "end_datetime": "2020-12-31T23:59:59Z"}
     put("a", item_factory("year", year), item_factory("day", {"datetime": "2020-06-01T12:00:00Z"}))
     assert await found(catalog, datetime="2020-06-01") == ["day", "year"]
@@ -280,9 +276,7 @@ async def test_newest_come_first_and_then_ids_descending(
     assert await found(catalog) == ["é", "n", "m", "Z", "x"]
 
 
-async def test_matched_is_told_where_it_costs_nothing(
-    catalog: SqlCatalog, put: Put, item_factory: ItemFactory
-) -> None:
+async def test_matched_is_told_where_it_costs_nothing(catalog: SqlCatalog, put: Put, item_factory: ItemFactory) -> None:
     put("a", *(item_factory(f"i{n}") for n in range(12)))
     assert (await catalog.search(Search(limit=5))).matched == 12
     assert (await catalog.search(Search(limit=5, collections=("b",)))).matched == 0
@@ -290,7 +284,9 @@ async def test_matched_is_told_where_it_costs_nothing(
     assert (await catalog.search(parse_search({"limit": 5, "bbox": "0,0,9,9"}))).matched is None
 
 
-async def test_unknown_collections_and_ids_find_nothing(catalog: SqlCatalog, put: Put, item_factory: ItemFactory) -> None:
+async def test_unknown_collections_and_ids_find_nothing(
+    catalog: SqlCatalog, put: Put, item_factory: ItemFactory
+) -> None:
     put("a", item_factory("one"))
     assert await found(catalog, collections=["x"]) == []
     assert await found(catalog, collections=["x", "a"]) == ["one"]

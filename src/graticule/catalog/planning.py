@@ -33,8 +33,6 @@ _LARGE_AREA: Final = 1500.0
 _NEWEST_ROWS: Final = 5_000
 #: Rule 4: as many cells are merged one by one.
 _MERGED_CELLS: Final = 12
-#: Rule 4: a statement over many cells reads so many rows beside five times what is wanted.
-_PAGE_ROWS: Final = 1_000
 #: Rule 4: as many row ranges of cells are asked for before whole bands are.
 _MOST_RANGES: Final = 2_000
 
@@ -274,7 +272,7 @@ def _by_window(source: Candidates, cells: Sequence[_Bounded], upper: Key, count:
     groups: defaultdict[int, list[CellStatistics]] = defaultdict(list)
     for b in cells:
         groups[b.low].append(b.cell)
-    page = 5 * count + _PAGE_ROWS
+    page = _page_rows(count)
     newest, oldest = max(b.cell.t1 for b in cells), min(b.cell.t0 for b in cells)
     upper = min(upper, (newest + 1, "", 0))
     bottom = max(oldest, min(groups))
@@ -290,6 +288,11 @@ def _by_window(source: Candidates, cells: Sequence[_Bounded], upper: Key, count:
         width *= 4
         if low == bottom:
             return
+
+
+def _page_rows(count: int) -> int:
+    """How many rows one statement over many cells may answer."""
+    return 5 * count + 1_000
 
 
 def _first_width(n: int, span: int, left: int, count: int) -> int:
