@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from graticule.catalog import Catalog, OnConflict, SqlCatalog
+from graticule.catalog import Catalog, OnConflict, SqlCatalog, prepare_item
 from graticule.database import Database
 from graticule.errors import (
     CollectionDoesNotExist,
@@ -132,6 +132,15 @@ async def test_an_item_is_found_by_collection_and_id(catalog: SqlCatalog, put: P
 def test_items_need_their_collection(put: Put, item_factory: ItemFactory) -> None:
     with pytest.raises(CollectionDoesNotExist, match="'x' does not exist: create it first"):
         put("x", item_factory())
+
+
+async def test_a_prepared_item_is_stored_alike(
+    catalog: SqlCatalog, put: Put, item_factory: ItemFactory, check_counts: Callable[[], None]
+) -> None:
+    put("a", prepare_item(item_factory("one")), item_factory("two"))
+    assert await catalog.item("a", "one") == orjson.dumps(item_factory("one"))
+    assert await found(catalog, bbox="4,4,6,6") == ["two", "one"]
+    check_counts()
 
 
 async def test_an_existing_item_is_refused_and_nothing_of_its_batch_is_kept(
