@@ -24,7 +24,7 @@ def overlap(a: Box, b: Box) -> bool:
     return a.y0 <= b.y1 and a.y1 >= b.y0 and any(a.x0 <= b.x1 + by and a.x1 >= b.x0 + by for by in turns)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(boxes(), boxes(), st.sampled_from([1, 100_000]))
 def test_a_box_lists_the_cell_of_everything_that_touches_it(item: Box, query: Box, most: int) -> None:
     cell = cell_of(item)
@@ -33,7 +33,7 @@ def test_a_box_lists_the_cell_of_everything_that_touches_it(item: Box, query: Bo
     assert listed or not overlap(item, query)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(boxes())
 def test_an_item_stays_within_its_widened_cell(item: Box) -> None:
     west, south, east, north = widened(cell_of(item))
@@ -79,7 +79,7 @@ def test_parts_on_both_sides_of_the_antimeridian_are_one_narrow_box() -> None:
     ]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.lists(boxes(), min_size=1, max_size=6))
 def test_the_box_of_many_parts_holds_each_of_them(parts: list[Box]) -> None:
     bounds = [Bounds(p.x0 / DEGREE, p.y0 / DEGREE, p.x1 / DEGREE, p.y1 / DEGREE) for p in parts]
