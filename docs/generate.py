@@ -1,0 +1,190 @@
+"""Writes the parts of ``docs/reference`` that the code knows best: settings, error codes, commands, routes.
+
+A page has its prose by hand and its tables between ``<!-- generated: NAME -->`` and ``<!-- end -->``. Run it after a
+change (``make docs``); with ``--check`` it writes nothing and fails when a page is not what it would write.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from graticule import errors
+from graticule.api import ENDPOINTS, openapi_endpoint
+from graticule.api.errors import status_of
+from graticule.cli import app
+from graticule.settings import Settings
+
+REFERENCE = Path(__file__).resolve().parent / "reference"
+
+_BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> int:
+    """Bring every page up to date, or say which is not."""
+    check = "--check" in sys.argv[1:]
+    stale = [page for page in sorted(REFERENCE.glob("*.md")) if refresh(page, write=not check)]
+    for page in stale:
+        print(f"docs/reference/{page.name} {'is not up to date: run `make docs`' if check else 'written'}")
+    return 1 if stale and check else 0
+
+
+def refresh(page: Path, *, write: bool) -> bool:
+    """Does the page differ from what it should be? Then write it, if asked to."""
+    old = page.read_text()
+    new = _BLOCK.sub(lambda match: f"{match[1]}\n{GENERATORS[match['name']]()}\n{match[3]}", old)
+    if write and new != old:
+        page.write_text(new)
+    return new != old
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def settings() -> str:
+    """A row per field of `Settings`."""
+    rows = [
+        (f"`GRATICULE_{name.upper()}`", _default(field), field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]
+    return table(("variable", "default", "what it is"), rows)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        # A factory's answer depends on the machine; what it gives is in the description or is empty.
+        return "the user's data folder" if field.annotation is Path else "none"
+    if field.default in (None, ()):
+        return "none"
+    value: Any = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+    return f"`{value}`"
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+def request_errors() -> str:
+    """A row per code of an HTTP answer."""
+    rows = [
+        (f"`{code}`", "/".join(sorted({str(status_of(cls())) for cls in classes})), _meaning(classes))
+        for code, classes in _codes(errors.RequestError)
+    ]
+    return table(("code", "status", "meaning"), rows)
+
+
+def ingestion_errors() -> str:
+    """A row per code of an operation that failed."""
+    rows = [
+        (f"`{code}`", "yes" if any(_retriable(cls) for cls in classes) else "no", _meaning(classes))
+        for code, classes in _codes(errors.IngestionError)
+    ]
+    return table(("code", "tried again", "meaning"), rows)
+
+
+def _retriable(cls: type[errors.GraticuleError]) -> bool:
+    return issubclass(cls, errors.IngestionError) and cls.retriable
+
+
+def _codes(root: type[errors.GraticuleError]) -> list[tuple[str, list[type[errors.GraticuleError]]]]:
+    by_code: dict[str, list[type[errors.GraticuleError]]] = {}
+    for cls in _tree(root):
+        by_code.setdefault(cls.code, []).append(cls)
+    return sorted(by_code.items())
+
+
+def _tree(root: type[errors.GraticuleError]) -> Iterator[type[errors.GraticuleError]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from _tree(child)
+
+
+def _meaning(classes: Sequence[type[errors.GraticuleError]]) -> str:
+    # A family's own line is of use only where no leaf says more.
+    leaves = [cls for cls in classes if not cls.__subclasses__()] or list(classes)
+    return "<br>".join(dict.fromkeys((cls.__doc__ or "").split("\n", 1)[0] for cls in leaves))
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+def commands() -> str:
+    """A section per command, with its options."""
+    group: Any = typer.main.get_command(app)
+    sections = []
+    for name, command in group.commands.items():
+        if command.hidden:
+            continue
+        rows = [
+            (_option(parameter), _option_default(parameter), (parameter.help or "").strip())
+            for parameter in command.params
+            if parameter.name != "help"
+        ]
+        description = inspect.cleandoc(command.help or "")
+        sections.append(
+            f"### `graticule {name}`\n\n{description}\n\n{table(('option', 'default', 'what it does'), rows)}"
+        )
+    return "\n".join(sections)
+
+
+def _option(parameter: Any) -> str:
+    takes = "" if parameter.is_flag else f" {parameter.make_metavar(typer.Context(typer.main.get_command(app)))}"
+    return f"`{parameter.opts[0]}{takes}`"
+
+
+def _option_default(parameter: Any) -> str:
+    default = parameter.default
+    if parameter.is_flag or default is None:
+        return ""
+    return f"`{getattr(default, 'value', default)}`"
+
+
+# --- routes ----------------------------------------------------------------------------------------------------------
+
+
+def routes() -> str:
+    """A row per endpoint."""
+    rows = [
+        (
+            f"`{endpoint.method}`",
+            f"`{endpoint.path}`",
+            endpoint.role.name.lower() if endpoint.role is not None else "public",
+            str(endpoint.status),
+            endpoint.summary,
+            ", ".join(f"`{name}`" for name in endpoint.query),
+        )
+        for endpoint in (*ENDPOINTS, openapi_endpoint())
+    ]
+    return table(("method", "path", "role", "success", "what it does", "query"), rows)
+
+
+# --- inside ----------------------------------------------------------------------------------------------------------
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [_row(head), _row(["---"] * len(head)), *(_row(row) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+GENERATORS: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "request-errors": request_errors,
+    "ingestion-errors": ingestion_errors,
+    "commands": commands,
+    "routes": routes,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
