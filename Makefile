@@ -24,7 +24,7 @@ demo: setup ## a catalog on free ports that ingests scenes made on the spot (DEM
 
 test: setup ## every test, against real servers where they need them (PYTEST_ARGS=...)
 	@$(BIN)/python tests/servers.py
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: setup ## format, lint, types, who may import whom, dependencies, docs, tracked files
 	$(BIN)/ruff format --check .

