@@ -25,6 +25,9 @@ from graticule.settings import Settings
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 
+#: Classes that stand for a kind of error, and are not what goes wrong.
+FAMILIES = {errors.SourceError, errors.ValidityError, errors.ConversionError, errors.StateError}
+
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -95,10 +98,9 @@ def _codes(root: type[errors.GraticuleError]) -> list[tuple[str, list[type[error
     by_code: dict[str, list[type[errors.GraticuleError]]] = {}
     for cls in _tree(root):
         by_code.setdefault(cls.code, []).append(cls)
-    # Where a family shares its code with one of its own, the narrower class says more.
+    # What a family says of itself adds nothing where one of its own has the same code.
     return sorted(
-        (code, [cls for cls in classes if not any(issubclass(other, cls) and other is not cls for other in classes)])
-        for code, classes in by_code.items()
+        (code, [cls for cls in classes if cls not in FAMILIES] or classes) for code, classes in by_code.items()
     )
 
 
