@@ -1,8 +1,8 @@
 """Makes ready the real servers that some tests talk to, before pytest starts.
 
 One so far: Node.js with npm, which runs the OpenID provider that ``tests/access`` logs in at. It is the one that
-``GRATICULE_TEST_NODE`` names, else the PATH's if it is new enough, else the one of ``tests/servers.lock``, put beside this
-interpreter. None of it takes root.
+``GRATICULE_TEST_NODE`` names, else the PATH's if it is new enough, else the one of ``tests/servers.lock``, put beside
+this interpreter. None of it takes root.
 
 What cannot be had is one loud line, and the tests that need it are skipped; with ``CI`` set it is a failure.
 """
