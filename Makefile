@@ -44,7 +44,7 @@ docs: setup ## write the generated pages of docs/reference again
 	$(BIN)/python docs/generate.py
 
 torture: setup ## kill worker and service KILLS times while items are ingested, then look for what was lost
-	GRATICULE_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest tests/crash -m crash -s $(PYTEST_ARGS)
+	GRATICULE_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest tests/crash/test_random_kills.py -s $(PYTEST_ARGS)
 
 lock: setup ## resolve requirements.lock anew from pyproject.toml
 	@scripts/lock.sh
