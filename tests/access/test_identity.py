@@ -23,7 +23,7 @@ from graticule.errors import SettingsError, Unauthorized, Unavailable
 from graticule.settings import AUDIENCE, Settings
 
 if TYPE_CHECKING:
-    from tests.access.conftest import JsonServer, MakeSettings
+    from access.conftest import JsonServer, MakeSettings
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 OTHER_TENANT = "99999999-2222-3333-4444-555555555555"
