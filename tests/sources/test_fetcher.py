@@ -1,4 +1,4 @@
-# ruff: noqa: ARG001, PLR0917 - fixtures and answers are arguments
+# ruff: noqa: ARG001 - fixtures and answers are arguments
 
 from __future__ import annotations
 

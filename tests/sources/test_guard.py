@@ -1,6 +1,6 @@
 """The guard against a canary: listeners on loopback that nothing refused may ever connect to."""
 
-# ruff: noqa: ARG001, PLR0917, RUF001 - fixtures are arguments; look-alike digits are the point
+# ruff: noqa: ARG001, RUF001 - fixtures are arguments; look-alike digits are the point
 
 from __future__ import annotations
 
