@@ -12,7 +12,7 @@ import rasterio
 
 from graticule.ingestion.conversion import ConversionRequest
 from graticule.ingestion.conversion.pool import ConversionPool
-from graticule.settings import Settings
+from graticule.settings import Settings, load_settings
 
 MakeRaster = Callable[..., Path]
 MakeRequest = Callable[..., ConversionRequest]
@@ -27,7 +27,7 @@ def staging(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, conversion_processes=2)
+    return load_settings(data_dir=tmp_path, conversion_processes=2)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from graticule.errors import CogTransformationError, EmptyAsset
 from graticule.ingestion.conversion import ConversionResult, Georeference, Outcome, SidecarKind
 from graticule.ingestion.conversion.models import COG_MEDIA_TYPE
 from graticule.ingestion.conversion.pool import ConversionPool
-from graticule.settings import Settings
+from graticule.settings import load_settings
 
 from .conftest import MakeRaster, MakeRequest
 
@@ -47,7 +47,7 @@ SIDECARS = {
 async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ConversionPool]:
     """One pool for all of this module: most of a test's time would be the start of a process."""
     folder = tmp_path_factory.mktemp("pool")
-    async with ConversionPool(Settings(data_dir=folder, conversion_processes=2), folder) as pool:
+    async with ConversionPool(load_settings(data_dir=folder, conversion_processes=2), folder) as pool:
         yield pool
 
 
@@ -215,10 +215,23 @@ def _gcp(dataset: Any) -> None:
 def _rpc(dataset: Any) -> None:
     ones = [1.0] + [0.0] * 19
     dataset.rpcs = RPC(
-        height_off=50.0, height_scale=50.0, lat_off=38.0, lat_scale=0.2, line_den_coeff=ones, line_num_coeff=[0.0, 0.0, -1.0] + [0.0] * 17,
-        line_off=350.0, line_scale=350.0, long_off=-75.0, long_scale=0.2, samp_den_coeff=ones, samp_num_coeff=[0.0, 1.0] + [0.0] * 18,
-        samp_off=300.0, samp_scale=300.0, err_bias=None, err_rand=None,
-    )  # fmt: skip
+        height_off=50.0,
+        height_scale=50.0,
+        lat_off=38.0,
+        lat_scale=0.2,
+        line_den_coeff=ones,
+        line_num_coeff=[0.0, 0.0, -1.0] + [0.0] * 17,
+        line_off=350.0,
+        line_scale=350.0,
+        long_off=-75.0,
+        long_scale=0.2,
+        samp_den_coeff=ones,
+        samp_num_coeff=[0.0, 1.0] + [0.0] * 18,
+        samp_off=300.0,
+        samp_scale=300.0,
+        err_bias=None,
+        err_rand=None,
+    )
 
 
 def _flag_as_mask(dataset: Any) -> None:
@@ -235,7 +248,11 @@ FLOATS[5:50] = np.nan
 NOWHERE: dict[str, Any] = {"crs": None, "transform": None}
 CASES: dict[str, dict[str, Any]] = {
     "scale, offset, unit, description and tags": {"finish": _describe},
-    "colour map": {"values": NOISE.integers(0, 256, (700, 600), dtype="uint8"), "finish": _colour, "photometric": "palette"},
+    "colour map": {
+        "values": NOISE.integers(0, 256, (700, 600), dtype="uint8"),
+        "finish": _colour,
+        "photometric": "palette",
+    },
     "internal mask": {"finish": _mask},
     "ground control points only": {"finish": _gcp, **NOWHERE},
     "rpcs only": {"finish": _rpc, **NOWHERE},
@@ -247,13 +264,24 @@ CASES: dict[str, dict[str, Any]] = {
     "one bit": {"values": NOISE.integers(0, 2, (700, 600), dtype="uint8"), "nbits": 1},
     "twelve bits": {"values": NOISE.integers(0, 4096, (700, 600), dtype="uint16"), "nbits": 12},
     "int64": {"values": NOISE.integers(-(2**60), 2**60, (700, 600), dtype="int64")},
-    "jpeg tiles": {"values": NOISE.integers(90, 99, (3, 700, 600), dtype="uint8"), "compress": "jpeg", "photometric": "ycbcr", "interleave": "pixel"},
+    "jpeg tiles": {
+        "values": NOISE.integers(90, 99, (3, 700, 600), dtype="uint8"),
+        "compress": "jpeg",
+        "photometric": "ycbcr",
+        "interleave": "pixel",
+    },
     "lerc": {"values": FLOATS, "compress": "lerc", "max_z_error": 0},
-    "bands apart": {"values": NOISE.integers(0, 9999, (5, 700, 600), dtype="uint16"), "interleave": "band", "bigtiff": "yes"},
+    "bands apart": {
+        "values": NOISE.integers(0, 9999, (5, 700, 600), dtype="uint16"),
+        "interleave": "band",
+        "bigtiff": "yes",
+    },
     "south up and sheared": {"transform": rasterio.Affine(10, 2, 500_000, 3, 10, 4_000_000)},
-    "a crs without code": {"crs": "+proj=laea +lat_0=47.123 +lon_0=8.77 +x_0=12345 +y_0=6789 +ellps=bessel +units=m +no_defs"},
+    "a crs without code": {
+        "crs": "+proj=laea +lat_0=47.123 +lon_0=8.77 +x_0=12345 +y_0=6789 +ellps=bessel +units=m +no_defs"
+    },
     "big endian": {"endianness": "big"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -351,8 +379,7 @@ async def test_a_tiff_with_a_transform_takes_only_the_crs_from_its_item(
     path = make_raster(crs=None)
     crs = json.dumps(rasterio.CRS.from_epsg(5070).to_dict(projjson=True))
     result = await pool.convert(make_request(path, georeference=Georeference(transform=(1, 0, 0, 0, -1, 0), crs=crs)))
-    assert result.facts.transform == (30, 0, 200_000, 0, -30, 4_000_000)
-    assert result.facts.crs == "EPSG:5070"
+    assert (result.facts.transform, result.facts.crs) == ((30, 0, 200_000, 0, -30, 4_000_000), "EPSG:5070")
 
 
 async def test_a_transform_of_another_shape_is_not_used(

@@ -25,7 +25,7 @@ from graticule.errors import (
 )
 from graticule.ingestion.conversion import ConversionRequest, Outcome
 from graticule.ingestion.conversion.pool import ConversionPool
-from graticule.settings import Settings
+from graticule.settings import Settings, load_settings
 
 from .conftest import MakeRaster, MakeRequest
 
@@ -40,6 +40,10 @@ def children(staging: Path) -> dict[int, psutil.Process]:
     """The conversion processes that run with a folder in ``staging``, by id."""
     found = psutil.Process().children(recursive=True)
     return {process.pid: process for process in found if _cwd(process).parent == staging}
+
+
+def folders(staging: Path) -> list[Path]:
+    return list(staging.iterdir())
 
 
 def _cwd(process: psutil.Process) -> Path:
@@ -91,7 +95,7 @@ async def test_an_idle_process_ends_and_leaves_no_folder(
 ) -> None:
     async with ConversionPool(settings, staging, idle_seconds=0.05) as pool:
         await pool.convert(make_request(make_raster()))
-        await until(lambda: not list(staging.iterdir()))
+        await until(lambda: not folders(staging))
         assert not children(staging)
 
 
@@ -99,7 +103,7 @@ async def test_no_more_processes_run_than_are_set(
     staging: Path, tmp_path: Path, make_raster: MakeRaster, make_request: MakeRequest
 ) -> None:
     requests = [make_request(make_raster(f"{number}.tif")) for number in range(6)]
-    async with ConversionPool(Settings(data_dir=tmp_path, conversion_processes=1), staging) as pool:
+    async with ConversionPool(load_settings(data_dir=tmp_path, conversion_processes=1), staging) as pool:
         results = await asyncio.gather(*(pool.convert(request) for request in requests))
         assert len(children(staging)) == 1
     assert [result.path.exists() for result in results] == [True] * 6
@@ -112,7 +116,7 @@ async def test_close_kills_every_process_and_removes_their_folders(
     await asyncio.gather(*(pool.convert(make_request(make_raster(f"{number}.tif"))) for number in range(2)))
     await pool.close()
     assert not children(staging)
-    assert not list(staging.iterdir())
+    assert not folders(staging)
     with pytest.raises(InternalIntermittentError):
         await pool.convert(make_request(make_raster()))
 
@@ -171,7 +175,7 @@ async def test_a_job_that_overstays_is_killed(
     with pytest.raises(CogTransformationTimeout, match=r"0\.2 seconds"):
         await pool.convert(make_request(path, timeout=0.2))
     assert not process.is_running()
-    assert not list(staging.iterdir())
+    assert not folders(staging)
     assert (await pool.convert(make_request(path))).outcome is Outcome.CONVERTED
 
 
@@ -186,19 +190,19 @@ async def test_cancelling_kills_the_process(
     with pytest.raises(asyncio.CancelledError):
         await job
     assert not process.is_running()
-    assert not list(staging.iterdir())
+    assert not folders(staging)
 
 
 async def test_a_raster_that_needs_too_much_memory_fails_with_the_setting(
     staging: Path, tmp_path: Path, make_request: MakeRequest
 ) -> None:
-    path = tmp_path / "one-strip.tif"
+    path = tmp_path / "one-tile.tif"
     with rasterio.open(
         path, "w", driver="GTiff", width=30_000, height=30_000, count=1, dtype="uint8", crs="EPSG:3857",
-        transform=rasterio.Affine(2, 0, 0, 0, -2, 0), blockysize=30_000, compress="deflate", sparse_ok=True,
+        transform=rasterio.Affine(2, 0, 0, 0, -2, 0), tiled=True, blockxsize=29_984, blockysize=29_984, sparse_ok=True,
     ):  # fmt: skip
         pass
-    async with ConversionPool(Settings(data_dir=tmp_path, conversion_memory_mb=512), staging) as pool:
+    async with ConversionPool(load_settings(data_dir=tmp_path, conversion_memory_mb=512), staging) as pool:
         with pytest.raises(CogTransformationError, match="GRATICULE_CONVERSION_MEMORY_MB"):
             await pool.convert(make_request(path))
 
@@ -208,7 +212,7 @@ async def test_a_result_over_the_file_limit_fails(
 ) -> None:
     noise = np.random.default_rng(1).integers(0, 60000, (700, 600), dtype="uint16")
     request = make_request(make_raster(values=noise))
-    async with ConversionPool(Settings(data_dir=tmp_path, max_asset_bytes=50_000), staging) as pool:
+    async with ConversionPool(load_settings(data_dir=tmp_path, max_asset_bytes=50_000), staging) as pool:
         with pytest.raises(CogTransformationError):
             await pool.convert(request)
         assert not request.output.exists()
@@ -234,25 +238,25 @@ async def test_folders_of_a_dead_parent_are_swept_and_those_of_a_living_one_are_
 ) -> None:
     request = make_request(make_raster())
     await pool.convert(request)
-    (living,) = staging.iterdir()
+    (living,) = folders(staging)
     dead = staging / "conversion-dead"
     (dead / "job").mkdir(parents=True)
     (dead / "job" / "source").touch()
     async with ConversionPool(settings, staging) as another:
         await another.convert(request)
-    assert list(staging.iterdir()) == [living]
+    assert folders(staging) == [living]
 
 
 def test_a_process_dies_with_its_parent(tmp_path: Path, make_raster: MakeRaster) -> None:
     path = make_raster()
     code = f"""
 import asyncio, os, pathlib, signal, psutil
-from graticule.settings import Settings
+from graticule.settings import load_settings
 from graticule.ingestion.conversion import ConversionRequest
 from graticule.ingestion.conversion.pool import ConversionPool
 async def main():
     folder = pathlib.Path({str(tmp_path)!r})
-    pool = ConversionPool(Settings(data_dir=folder), folder / "staging")
+    pool = ConversionPool(load_settings(data_dir=folder), folder / "staging")
     await pool.convert(ConversionRequest(pathlib.Path({str(path)!r}), folder / "out.tif", "a"))
     child, = psutil.Process().children()
     child.suspend()
