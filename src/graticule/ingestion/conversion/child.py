@@ -2,6 +2,7 @@
 
 First line out: how far it is confined. A job has an ``id``, the kinds of its ``sidecars`` and what else of
 ``ConversionRequest`` matters; its files lie in ``job/`` of the process's folder, as ``source`` and by the kinds' names.
+It is acknowledged with ``id`` and ``started``, so that a death before cannot be the file's fault.
 The answer has the ``id``, either ``outcome`` and ``facts`` or ``error`` and ``message``, and ``memory``, the resident
 bytes. The process ends with its input.
 
@@ -58,7 +59,9 @@ def main() -> None:
         _remove_drivers()
         _answer(answers, asdict(confinement))
         for line in sys.stdin:
-            _answer(answers, _run(json.loads(line)))
+            job = json.loads(line)
+            _answer(answers, {"id": job["id"], "started": True})
+            _answer(answers, _run(job))
 
 
 def _run(job: dict[str, Any]) -> dict[str, Any]:

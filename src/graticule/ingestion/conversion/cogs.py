@@ -16,7 +16,6 @@ import rasterio.shutil
 import rasterio.warp
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags, Resampling
-from rasterio.errors import RasterioError
 
 from graticule.errors import CogTransformationError
 from graticule.ingestion.conversion import rasters, tiff
@@ -74,8 +73,8 @@ def write_cog(dataset: Any, output: Path, resampling: Resampling, *, threads: in
     }
     try:
         rasterio.shutil.copy(dataset, output, **options)
-    except RasterioError as exc:
-        raise _unreadable(exc) from exc
+    except rasters.GDAL_ERRORS as exc:
+        raise rasters.unreadable(exc) from exc
 
 
 def verify(source: Any, path: Path) -> None:
@@ -100,8 +99,8 @@ def verify(source: Any, path: Path) -> None:
                     before, after = source.read_masks(1, window=window), result.read_masks(1, window=window)
                     if not np.array_equal(before != 0, after != 0):
                         raise CogTransformationError("the mask of the COG differs from the source's: supply a COG")
-        except RasterioError as exc:
-            raise _unreadable(exc) from exc
+        except rasters.GDAL_ERRORS as exc:
+            raise rasters.unreadable(exc) from exc
 
 
 def _decode(dataset: Any) -> None:
@@ -113,20 +112,8 @@ def _decode(dataset: Any) -> None:
             dataset.read(bands, window=window)
             if has_mask and bands[0] == 1:
                 dataset.read_masks(1, window=window)
-    except RasterioError as exc:
-        raise _unreadable(exc) from exc
-
-
-def _unreadable(exc: RasterioError) -> CogTransformationError:
-    text = rasters.reason(exc)
-    if "memory" in text.lower():
-        return CogTransformationError(
-            "the raster's blocks do not fit into the memory of a conversion: store it in tiles, or raise"
-            " GRATICULE_CONVERSION_MEMORY_MB"
-        )
-    if "too large" in text.lower() or "no space" in text.lower():
-        return CogTransformationError(f"the COG could not be written ({text}): split the file, or supply a COG")
-    return CogTransformationError(f"pixels of the raster cannot be read ({text}): it is damaged; upload it again")
+    except rasters.GDAL_ERRORS as exc:
+        raise rasters.unreadable(exc) from exc
 
 
 def _takes_predictor(dataset: Any, resampling: Resampling) -> bool:
@@ -198,7 +185,7 @@ def _same_crs(source: Any, result: Any) -> bool:
 def _moves_less_than(distance: float, before: CRS, after: CRS, xs: list[float], ys: list[float]) -> bool:
     try:
         new_xs, new_ys = rasterio.warp.transform(after, before, xs, ys)
-    except RasterioError:
+    except rasters.GDAL_ERRORS:
         return False
     return all(
         math.hypot(x - new_x, y - new_y) < distance for x, y, new_x, new_y in zip(xs, ys, new_xs, new_ys, strict=True)

@@ -116,14 +116,17 @@ class ConversionPool:
             await asyncio.to_thread(_lay_out, request, child.job_folder)
             answer = await child.run(self._job(request), seconds=request.timeout or self._timeout)
             result = await asyncio.to_thread(_result, request, answer, child.job_folder)
-        except errors.IngestionError as exc:
-            if not isinstance(exc, tuple(_CHILD_ERRORS.values())):
-                await self._discard(child)
-            else:
-                await self._give_back(child)
-            if self._is_closed and isinstance(exc, errors.ConversionCrashed):
-                raise errors.InternalIntermittentError("the catalog is stopping") from None
+        except tuple(_CHILD_ERRORS.values()):
+            await self._give_back(child)
             raise
+        except errors.ConversionCrashed:
+            await self._discard(child)
+            if self._is_closed:
+                raise errors.InternalIntermittentError("the catalog is stopping") from None
+            if child.has_started:
+                raise
+            # It died between two jobs, by somebody else's hand: the file had no part in it.
+            return await self._convert(request)
         except BaseException:
             await self._discard(child)
             raise

@@ -64,6 +64,8 @@ class ChildProcess:
         self._stderr = bytearray()
         self._stderr_task = asyncio.create_task(self._drain_stderr())
         self.folder = folder
+        #: Has the job last given reached the process?
+        self.has_started = False
         #: Jobs done.
         self.jobs = 0
         #: Resident bytes after the last job.
@@ -127,7 +129,7 @@ class ChildProcess:
             CogTransformationTimeout: wall or CPU time is over.
             ConversionCrashed: the process died, or answers nonsense.
         """
-        job_id = next(self._ids)
+        job_id, self.has_started = next(self._ids), False
         line = json.dumps({"id": job_id, **job}) + "\n"
         assert self._process.stdin is not None
         try:
@@ -135,12 +137,14 @@ class ChildProcess:
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     self._process.stdin.write(line.encode())
                     await self._process.stdin.drain()
+                acknowledgement = await self._read_answer()
+                self.has_started = True
                 answer = await self._read_answer()
         except TimeoutError:
             raise CogTransformationTimeout(
                 f"conversion took longer than {seconds:g} seconds: split the file, or supply a COG"
             ) from None
-        if answer.get("id") != job_id:
+        if not acknowledgement.get("id") == answer.get("id") == job_id:
             self._log("conversion_nonsense", "a conversion process answered another job")
             raise ConversionCrashed
         self.jobs += 1

@@ -15,6 +15,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Compression, MaskFlags, Resampling
 from rasterio.errors import CRSError, RasterioError
@@ -23,6 +24,8 @@ from rasterio.windows import Window
 from graticule.errors import CogTransformationError, EmptyAsset
 from graticule.ingestion.conversion.models import Georeference, RasterFacts
 
+#: What rasterio raises when GDAL cannot: wrapped, or from a copy as it is.
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 #: What is read in one piece, bytes.
 CHUNK_BYTES = 64 << 20
 #: A raster of more than this that claims so many times its file's size is a bomb: DEFLATE reaches 1,030 at best.
@@ -101,7 +104,7 @@ def open_raster(path: Path, driver: str, **options: Any) -> Any:
     """
     try:
         return rasterio.open(path, driver=driver, **options)
-    except (RasterioError, ValueError, TypeError) as exc:
+    except (*GDAL_ERRORS, ValueError, TypeError) as exc:
         raise CogTransformationError(
             f"the {driver} file cannot be opened ({reason(exc)}): it is damaged or incomplete; test it with gdalinfo"
         ) from exc
@@ -180,7 +183,11 @@ def facts_of(dataset: Any, size_bytes: int) -> RasterFacts:
 
 
 def overview_resampling(dataset: Any, *, roles: set[str], has_classes: bool) -> Resampling:
-    """Choose how overviews are made: classes keep to values that exist, quantities are averaged."""
+    """Choose how overviews are made: classes keep to values that exist, quantities are averaged.
+
+    Raises:
+        CogTransformationError: some pixels were looked at and cannot be read.
+    """
     dtype = dataset.dtypes[0]
     if dtype.startswith("complex"):
         return Resampling.nearest
@@ -190,7 +197,23 @@ def overview_resampling(dataset: Any, *, roles: set[str], has_classes: bool) -> 
     is_lossy = dataset.driver == "JPEG" or dataset.compression in (Compression.jpeg, Compression.webp)
     if dtype.startswith("float") or is_picture or is_lossy:
         return Resampling.average
-    return Resampling.mode if _has_few_values(dataset) else Resampling.average
+    try:
+        return Resampling.mode if _has_few_values(dataset) else Resampling.average
+    except GDAL_ERRORS as exc:
+        raise unreadable(exc) from exc
+
+
+def unreadable(exc: BaseException) -> CogTransformationError:
+    """Say what GDAL's complaint about pixels means for the file."""
+    text = reason(exc)
+    if "memory" in text.lower():
+        return CogTransformationError(
+            "the raster's blocks do not fit into the memory of a conversion: store it in tiles, or raise"
+            " GRATICULE_CONVERSION_MEMORY_MB"
+        )
+    if "too large" in text.lower() or "no space" in text.lower():
+        return CogTransformationError(f"the COG could not be written ({text}): split the file, or supply a COG")
+    return CogTransformationError(f"pixels of the raster cannot be read ({text}): it is damaged; upload it again")
 
 
 def chunks(dataset: Any) -> Iterator[tuple[list[int], Window]]:
