@@ -148,6 +148,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_identity(self) -> Settings:
+        if not self.audience:
+            raise ValueError("audience: at least one is needed")
         for algorithm in self.oidc_algorithms:
             # "none" and HMAC with a public key are the classic token forgeries (RFC 8725 section 3.1, 3.2).
             if not re.match(r"^(RS|PS|ES)(256|384|512)$|^EdDSA$", algorithm):

@@ -8,6 +8,7 @@ that records its operation. Everything else is handed to the job engine in that 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -34,7 +35,7 @@ from graticule.stac.datetimes import rfc3339
 from graticule.stac.documents import Collection, Item
 from graticule.stac.links import stored_form
 from graticule.storage import ManagedHrefs, container_name, ledger
-from graticule.workflows import Engine, journal
+from graticule.workflows import AlreadyQueued, Engine, journal
 from graticule.workflows.journal import Operation
 
 T = TypeVar("T")
@@ -43,6 +44,12 @@ T = TypeVar("T")
 SUBMISSION = "submission"
 #: Items that one write transaction takes, so that others get their turn.
 SLICE = 200
+
+
+def defer_sweep(engine: Engine, tx: Connection) -> None:
+    """Have a worker remove buried bytes soon; one such job waits at most."""
+    with suppress(AlreadyQueued):
+        engine.defer(tx, "sweep", [{}], queueing_lock="sweep")
 
 
 @dataclass(frozen=True)
@@ -67,16 +74,14 @@ class Ingestion:
         engine: Engine,
         sealer: Sealer,
         hrefs: ManagedHrefs,
-        on_collection_deleted: Callable[[Connection, str], None],
     ) -> None:
-        """Take the parts this room works with; the last clears what other rooms keep for a collection."""
+        """Take the parts this room works with."""
         self._settings = settings
         self._database = database
         self._catalog = catalog
         self._engine = engine
         self._sealer = sealer
         self._hrefs = hrefs
-        self._on_collection_deleted = on_collection_deleted
 
     # --- collections
 
@@ -183,11 +188,15 @@ class Ingestion:
                 journal.fail(tx, operation, error)
             else:
                 ledger.bury_item(tx, collection_id, item_id)
-                self._engine.sweep(tx)
+                defer_sweep(self._engine, tx)
                 journal.succeed(tx, operation)
             return journal.get(tx, operation.id)
 
         return await self._database.write(delete)
+
+    async def sweep_soon(self) -> None:
+        """Have a worker remove the bytes of everything that was buried."""
+        await self._database.write(partial(defer_sweep, self._engine))
 
     # --- operations
 

@@ -26,7 +26,7 @@ from graticule.errors import (
 )
 from graticule.ingestion.copying import Copier, ItemWork, staging_folder
 from graticule.ingestion.publishing import item_document
-from graticule.ingestion.service import SUBMISSION
+from graticule.ingestion.service import SUBMISSION, defer_sweep
 from graticule.ingestion.validation import check_contents
 from graticule.sealing import Sealer
 from graticule.settings import Settings
@@ -64,9 +64,9 @@ class Workflows:
 
     def register(self) -> None:
         """Tell the engine which function runs which task."""
-        self.engine.task("ingest_item", self.ingest_item, on_give_up=self.give_up_item)
-        self.engine.task("delete_collection", self.delete_collection)
-        self.engine.task("sweep", self.sweep)
+        self.engine.task("ingest_item", on_give_up=self.give_up_item)(self.ingest_item)
+        self.engine.task("delete_collection")(self.delete_collection)
+        self.engine.task("sweep")(self.sweep)
 
     # --- an item
 
@@ -151,26 +151,25 @@ class Workflows:
         ledger.publish(tx, work.operation.id, work.item_id)
         journal.end_item(tx, work.operation.pk, work.seq)
 
-    def _fail(self, tx: Connection, attempt: Attempt, pk: int, seq: int, error: IngestionError) -> None:
+    def _fail(self, tx: Connection, *, attempt: Attempt, pk: int, seq: int, error: IngestionError) -> None:
         """End the item with its error; what was stored for it is removed."""
         attempt.still_ours(tx)
-        self._end_failed(tx, pk, seq, error)
-
-    def _end_failed(self, tx: Connection, pk: int, seq: int, error: IngestionError) -> None:
         operation = journal.by_pk(tx, pk)
         entry = journal.item(tx, pk, seq)
         if operation is None or entry is None or entry.state not in {"pending", "running"}:
             return
         journal.end_item(tx, pk, seq, error)
         ledger.bury_operation(tx, operation.id, entry.item_id)
-        self.engine.sweep(tx)
+        defer_sweep(self.engine, tx)
 
-    async def give_up_item(self, ids: Mapping[str, Any], error: BaseException) -> None:
+    async def give_up_item(self, attempt: Attempt, ids: Mapping[str, Any], error: Exception) -> None:
         """The engine has tried often enough: the item fails, the log has the cause."""
         failure = InternalError(
             f"The catalog failed on this item ({type(error).__name__}); its log tells more under this operation's id."
         )
-        await self.database.write(lambda tx: self._end_failed(tx, ids["operation"], ids["seq"], failure))
+        await self.database.write(
+            partial(self._fail, attempt=attempt, pk=ids["operation"], seq=ids["seq"], error=failure)
+        )
 
     # --- a collection
 
@@ -197,7 +196,7 @@ class Workflows:
             self.on_collection_deleted(tx, collection_id)
             self.catalog.forget_collection(tx, collection_id)
             journal.succeed(tx, journal.get(tx, record.id))
-            self.engine.sweep(tx)
+            defer_sweep(self.engine, tx)
 
         await self.database.write(finish)
 

@@ -127,9 +127,12 @@ def accept(tx: Connection, pk: int) -> None:
     tx.execute("UPDATE operations SET accepted=1 WHERE pk=:pk", {"pk": pk})
 
 
-def discard_unaccepted(tx: Connection) -> int:
-    """Forget posts that no client got an answer for, because the service died while it wrote them down."""
-    return tx.execute("DELETE FROM operations WHERE accepted=0")
+def discard_unaccepted(tx: Connection, *, older_than: float) -> int:
+    """Forget posts that no client got an answer for, because the service died while it wrote them down (seconds ago)."""
+    return tx.execute(
+        "DELETE FROM operations WHERE accepted=0 AND created<:before",
+        {"before": now_us() - int(older_than * 1_000_000)},
+    )
 
 
 def get(tx: Connection, operation_id: str) -> Operation:

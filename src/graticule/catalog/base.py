@@ -1,0 +1,117 @@
+"""What a catalog promises: `Catalog`, and the records that go in and come out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from graticule.database import Connection
+from graticule.stac.documents import Item
+from graticule.stac.search import Search
+
+
+class OnConflict(Enum):
+    """What to do with an item whose id the collection has already."""
+
+    ERROR = "error"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRecord:
+    """A collection: its document and what the catalog knows beside it."""
+
+    id: str
+    #: The document's JSON, as it was given.
+    doc: bytes
+    #: The container that holds its assets.
+    container: str
+    #: Microseconds since 1970 UTC.
+    created_us: int
+    updated_us: int
+    #: Its items are being removed: readers no longer see it, its id is not free yet.
+    deleting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPage:
+    """One page of a search."""
+
+    #: The items' JSON, as it was given.
+    items: list[bytes]
+    #: Where the next page begins; None when nothing follows.
+    next_token: str | None
+    #: How many items the search finds in all, where that is known without counting.
+    matched: int | None
+
+
+class Catalog(Protocol):
+    """The collections and items of one GeoCatalog. Documents go in and come out unchanged.
+
+    Reads are coroutines and see one state of the database each. Writes take the `Connection` of the transaction they
+    are part of (see `graticule.database`).
+    """
+
+    async def collections(self) -> list[CollectionRecord]:
+        """Every collection that is not being deleted, in the order of creation."""
+        ...
+
+    async def collection(self, collection_id: str) -> CollectionRecord:
+        """One collection. Raises NotFound, also when it is being deleted."""
+        ...
+
+    async def item(self, collection_id: str, item_id: str) -> bytes:
+        """One item's document. Raises NotFound."""
+        ...
+
+    async def search(self, search: Search) -> ItemPage:
+        """A page of items, newest first, then by id. Raises InvalidParameter for a token that is none."""
+        ...
+
+    async def item_count(self, collection_id: str) -> int:
+        """How many items a collection has. Raises NotFound."""
+        ...
+
+    def add_collection(self, tx: Connection, collection_id: str, doc: bytes, container: str) -> None:
+        """Raises Conflict if the id is taken, or being deleted, or the container belongs to another."""
+        ...
+
+    def replace_collection(self, tx: Connection, collection_id: str, doc: bytes) -> None:
+        """Raises NotFound, also when it is being deleted."""
+        ...
+
+    def mark_deleting(self, tx: Connection, collection_id: str) -> bool:
+        """Hide a collection and its items from readers. False: it was hidden already. Raises NotFound."""
+        ...
+
+    def forget_collection(self, tx: Connection, collection_id: str) -> None:
+        """Free the id; nothing happens if it is free. Raises Conflict while it has items."""
+        ...
+
+    def collection_in(self, tx: Connection, collection_id: str) -> CollectionRecord | None:
+        """The record as this transaction sees it, also while the collection is being deleted."""
+        ...
+
+    def put_items(self, tx: Connection, collection_id: str, items: Sequence[Item], *, on_conflict: OnConflict) -> None:
+        """Add items, or replace those of equal ids; all of them or, when it raises, none that are kept.
+
+        Raises:
+            CollectionDoesNotExist: also when it is being deleted.
+            ItemAlreadyExists: with `OnConflict.ERROR`; also for an id that comes twice.
+            StacValidationFailed: an item fails `check_searchable`.
+        """
+        ...
+
+    def item_in(self, tx: Connection, collection_id: str, item_id: str) -> bytes | None:
+        """An item's document as this transaction sees it, also while its collection is being deleted."""
+        ...
+
+    def remove_item(self, tx: Connection, collection_id: str, item_id: str) -> bytes | None:
+        """Remove an item; answers the document that was there."""
+        ...
+
+    def remove_items(self, tx: Connection, collection_id: str, limit: int) -> list[str]:
+        """Remove some items, at most `limit`; answers their ids. For deleting a collection in slices."""
+        ...

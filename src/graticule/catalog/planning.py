@@ -1,0 +1,355 @@
+"""How a search is carried out: the plan rule, and the ways of reading candidates newest first.
+
+Every way yields candidate rows in one order, (t, id, coll) descending, below an exclusive upper key; the exact test of
+footprints comes after. In this order:
+
+1. ids: look them up.
+2. No place, or the whole world: time first, one ordered read per collection, merged.
+3. A region of 1500 square degrees and more: time first over the newest few thousand rows, because most of them match;
+   if that is not enough, the rest by 4, from the key reached.
+4. Cells: list the non-empty cells that can hold matches. A few are merged; more are read together in windows of time.
+
+The rule needs no estimates: cells chosen wrongly cost little, time first chosen wrongly reads a whole collection.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, takewhile
+from typing import Any, Final, Protocol
+
+from graticule.catalog.cells import CellRange, cover
+from graticule.catalog.regions import Region
+from graticule.catalog.tokens import Key
+
+#: Above every instant; far enough from the ends of 64 bits to add a day.
+FOREVER: Final = 1 << 62
+
+#: Rule 3: from this area on, and over this many rows.
+_LARGE_AREA: Final = 1500.0
+_NEWEST_ROWS: Final = 5_000
+#: Rule 4: as many cells are merged one by one.
+_MERGED_CELLS: Final = 12
+#: Rule 4: as many row ranges of cells are asked for before whole bands are.
+_MOST_RANGES: Final = 2_000
+
+#: A candidate: t, id, coll, pk, x0, y0, x1, y1.
+Row = Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStatistics:
+    """What is known of a collection's items as a whole."""
+
+    coll: int
+    n: int
+    #: Least t and greatest te, microseconds; possibly too wide.
+    t0: int
+    t1: int
+    #: The longest te - t.
+    maxdur: int
+    #: Grid levels in use, as a bit mask.
+    levels: int
+
+
+@dataclass(frozen=True, slots=True)
+class CellStatistics:
+    """A non-empty cell of one collection."""
+
+    coll: int
+    cell: int
+    n: int
+    t0: int
+    t1: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The conditions of a search in the units of the tables."""
+
+    ids: tuple[str, ...] | None
+    region: Region | None
+    #: Only items that have a geometry.
+    placed: bool
+    #: Items overlap start..end, microseconds; None is open.
+    start: int | None
+    end: int | None
+
+    def may_hold(self, t0: int, t1: int) -> bool:
+        """Can items between these instants match?"""
+        return (self.start is None or t1 >= self.start) and (self.end is None or t0 <= self.end)
+
+    def least_t(self, maxdur: int) -> int:
+        """Matching items of at most this duration begin no earlier."""
+        return -FOREVER if self.start is None else self.start - maxdur
+
+    def first_key(self, after: Key | None) -> Key:
+        """The exclusive upper key to begin at: the end of the interval and the page's key are one bound, not two."""
+        bound: Key = (FOREVER if self.end is None else self.end + 1, "", 0)
+        return bound if after is None else min(after, bound)
+
+
+class Candidates(Protocol):
+    """What a store answers about one `Question`: rows that meet all of it but the exact footprint.
+
+    Rows come in order (t, id, coll) descending, with ``t >= low`` and key below `upper`, at most `limit`.
+    """
+
+    def of_collection(self, coll: int, low: int, upper: Key, limit: int) -> list[Row]:
+        """Candidates of one collection."""
+        ...
+
+    def of_cell(self, coll: int, cell: int, low: int, upper: Key, limit: int) -> list[Row]:
+        """Candidates of one cell."""
+        ...
+
+    def of_cells(self, cells: Sequence[CellStatistics], low: int, upper: Key, limit: int) -> list[Row]:
+        """Candidates of many cells."""
+        ...
+
+    def of_ids(self, colls: Sequence[int], upper: Key) -> list[Row]:
+        """Candidates that have one of the question's ids, in no order."""
+        ...
+
+    def nth_key(self, coll: int, low: int, upper: Key, n: int) -> Key | None:
+        """The key of the collection's n-th row below `upper`, matching or not; None if there are fewer."""
+        ...
+
+    def cells(self, ranges: Sequence[tuple[int, CellRange]]) -> list[CellStatistics]:
+        """Non-empty cells of these ranges (coll, range)."""
+        ...
+
+    def footprints(self, pks: Sequence[int]) -> dict[int, bytes]:
+        """WKB by pk."""
+        ...
+
+
+def find(
+    source: Candidates, question: Question, collections: Sequence[CollectionStatistics], after: Key | None, count: int
+) -> list[Row]:
+    """The first `count` matches below the key `after`, newest first."""
+    collections = [c for c in collections if c.n and question.may_hold(c.t0, c.t1)]
+    if not collections:
+        return []
+    upper = question.first_key(after)
+    exact = _Exact(source, question.region)
+    if question.ids is not None:
+        rows = source.of_ids([c.coll for c in collections], upper)
+        return exact.take(iter(sorted(rows, key=key_of, reverse=True)), count)
+    region = question.region
+    if region is None:
+        return exact.take(_by_time(source, question, collections, upper, count), count)
+    found: list[Row] = []
+    if region.area >= _LARGE_AREA:
+        reached, rows_above = _newest_part(source, question, collections, upper, count)
+        found = exact.take(rows_above, count)
+        if reached is None or len(found) == count:
+            return found
+        upper = reached
+    cells = _cells(source, question, region, collections)
+    missing = count - len(found)
+    if not cells:
+        return found
+    ways = _by_cell if len(cells) <= _MERGED_CELLS else _by_window
+    return found + exact.take(ways(source, _with_least_t(question, collections, cells), upper, missing), missing)
+
+
+def key_of(row: Row) -> Key:
+    """The place of a row in the order."""
+    return row[0], row[1], row[2]
+
+
+class _Exact:
+    """Keeps the rows whose footprint lies in the region."""
+
+    def __init__(self, source: Candidates, region: Region | None) -> None:
+        self._source = source
+        self._region = region
+
+    def take(self, rows: Iterator[Row], count: int) -> list[Row]:
+        """The first `count` rows that match, reading candidates in blocks of growing size."""
+        found: list[Row] = []
+        block = count if self._region is None else max(8, count * 3 // 2)
+        while len(found) < count:
+            candidates = list(islice(rows, block))
+            if not candidates:
+                break
+            found += candidates if self._region is None else self._keep(self._region, candidates)
+            block *= 2
+        return found[:count]
+
+    def _keep(self, region: Region, rows: list[Row]) -> list[Row]:
+        doubtful = [row[3] for row in rows if not region.surely_holds(row[4], row[5], row[6], row[7])]
+        if not doubtful:
+            return rows
+        footprints = self._source.footprints(doubtful)
+        outside = {
+            pk
+            for pk, inside in zip(doubtful, region.intersects([footprints[pk] for pk in doubtful]), strict=True)
+            if not inside
+        }
+        return [row for row in rows if row[3] not in outside]
+
+
+# --- time first ------------------------------------------------------------------------------------------------------
+
+
+def _by_time(
+    source: Candidates,
+    question: Question,
+    collections: Sequence[CollectionStatistics],
+    upper: Key,
+    count: int,
+    *,
+    floor: int = -FOREVER,
+) -> Iterator[Row]:
+    def leg(c: CollectionStatistics) -> _Leg:
+        low = max(question.least_t(c.maxdur), floor)
+        return _Leg(c.t1, lambda upper, limit: source.of_collection(c.coll, low, upper, limit))
+
+    return _merged([leg(c) for c in collections], upper, count)
+
+
+def _newest_part(
+    source: Candidates, question: Question, collections: Sequence[CollectionStatistics], upper: Key, count: int
+) -> tuple[Key | None, Iterator[Row]]:
+    """Candidates among the newest rows, and the key down to which that is all of them (None: to the end)."""
+    each = max(200, _NEWEST_ROWS // len(collections))
+    keys = [source.nth_key(c.coll, question.least_t(c.maxdur), upper, each) for c in collections]
+    reached = max((key for key in keys if key is not None), default=None)
+    if reached is None:
+        return None, _by_time(source, question, collections, upper, count)
+    rows = _by_time(source, question, collections, upper, count, floor=reached[0])
+    return reached, takewhile(lambda row: key_of(row) >= reached, rows)
+
+
+# --- cells -----------------------------------------------------------------------------------------------------------
+
+
+def _cells(
+    source: Candidates, question: Question, region: Region, collections: Sequence[CollectionStatistics]
+) -> list[CellStatistics]:
+    """The non-empty cells that can hold matches."""
+    most = _MOST_RANGES // len(collections)
+    ranges = [(c.coll, r) for c in collections for r in cover(region.box, c.levels, most=most)]
+    cells = [cell for cell in source.cells(ranges) if question.may_hold(cell.t0, cell.t1)]
+    if region.inner is None and len(cells) > 1:
+        near = region.near([cell.cell for cell in cells])
+        cells = [cell for cell, is_near in zip(cells, near, strict=True) if is_near]
+    return cells
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounded:
+    """A cell with the least t that its matches can have."""
+
+    cell: CellStatistics
+    low: int
+
+
+def _with_least_t(
+    question: Question, collections: Sequence[CollectionStatistics], cells: Sequence[CellStatistics]
+) -> list[_Bounded]:
+    # Durations are rounded up to a power of two: cells are read together by bound, and there should be few bounds.
+    lows = {c.coll: question.least_t((1 << c.maxdur.bit_length()) - 1) for c in collections}
+    return [_Bounded(cell, lows[cell.coll]) for cell in cells]
+
+
+def _by_cell(source: Candidates, cells: Sequence[_Bounded], upper: Key, count: int) -> Iterator[Row]:
+    """Merge an ordered read of each cell."""
+
+    def leg(b: _Bounded) -> _Leg:
+        return _Leg(b.cell.t1, lambda upper, limit: source.of_cell(b.cell.coll, b.cell.cell, b.low, upper, limit))
+
+    return _merged([leg(b) for b in cells], upper, count)
+
+
+def _by_window(source: Candidates, cells: Sequence[_Bounded], upper: Key, count: int) -> Iterator[Row]:
+    """Read all cells together, one window of time after the other, each wider than the one before."""
+    groups: defaultdict[int, list[CellStatistics]] = defaultdict(list)
+    for b in cells:
+        groups[b.low].append(b.cell)
+    page = 5 * count + 1000
+    newest, oldest = max(b.cell.t1 for b in cells), min(b.cell.t0 for b in cells)
+    upper = min(upper, (newest + 1, "", 0))
+    bottom = max(oldest, min(groups))
+    width = _first_width(sum(b.cell.n for b in cells), newest - oldest, upper[0] - bottom, count)
+    while upper[0] >= bottom:
+        low = max(upper[0] - width, bottom)
+        rows, reached = _page(source, groups, low, upper, page)
+        yield from rows
+        if reached is not None:
+            upper = reached
+            continue
+        upper = (low, "", 0)  # above all rows of that instant is excluded, and these were read
+        width *= 4
+        if low == bottom:
+            return
+
+
+def _first_width(n: int, span: int, left: int, count: int) -> int:
+    """A window that holds about three times what is wanted, if items are spread evenly."""
+    expected = n if span <= 0 else n * min(left, span) // span
+    if expected <= 400 + 4 * count:
+        return max(left, 1)
+    return max(span * (3 * count + 20) // n, 1)
+
+
+def _page(
+    source: Candidates, groups: dict[int, list[CellStatistics]], low: int, upper: Key, limit: int
+) -> tuple[list[Row], Key | None]:
+    """The newest candidates of all groups; and if a statement was full, the key down to which they are complete."""
+    rows: list[Row] = []
+    reached: Key | None = None
+    statements = 0
+    for least, cells in groups.items():
+        if upper[0] < least:
+            continue
+        page = source.of_cells(cells, max(low, least), upper, limit)
+        if len(page) == limit:
+            last = key_of(page[-1])
+            reached = last if reached is None else max(reached, last)
+        rows += page
+        statements += 1
+    if statements > 1:
+        rows.sort(key=key_of, reverse=True)
+        if reached is not None:
+            rows = [row for row in rows if key_of(row) >= reached]
+    return rows, reached
+
+
+# --- merging ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Leg:
+    """One ordered read among several."""
+
+    #: No row of it has a greater t.
+    newest: int
+    fetch: Callable[[Key, int], list[Row]]
+
+
+def _merged(legs: Sequence[_Leg], upper: Key, count: int) -> Iterator[Row]:
+    chunk = min(count, max(6, 2 * count // len(legs)))
+    rows = heapq.merge(*(_read(leg, upper, chunk) for leg in legs), key=key_of, reverse=True)
+    return (row for row in rows if len(row) > 3)
+
+
+def _read(leg: _Leg, upper: Key, chunk: int) -> Iterator[Row]:
+    """The leg's rows in chunks of growing size.
+
+    The first thing yielded is only a key above all its rows: the merge asks for more when its turn comes, so legs that
+    hold nothing new enough are never read.
+    """
+    yield (leg.newest + 1, "", 0)
+    while True:
+        rows = leg.fetch(upper, chunk)
+        yield from rows
+        if len(rows) < chunk:
+            return
+        upper = key_of(rows[-1])
+        chunk *= 4

@@ -1,0 +1,141 @@
+"""Where a search looks: integer bounds for the indexes, and the exact test of footprints.
+
+An item lies in a region when its footprint and the region share a point, on a world whose longitudes repeat every 360
+degrees. Edges count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from graticule.catalog.cells import DEGREE, TURN, Box, box_of, widened
+from graticule.stac.bbox import BBox
+from graticule.stac.geometry import Shape
+
+#: Footprints lie in -360..360, regions in -180..180 or likewise: these turns bring every pair together.
+_TURNS: Final = (0, 1, -1)
+#: Slack for cells that are compared with a shape in floating point, degrees.
+_SLACK: Final = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A box or a shape to search in."""
+
+    #: Bounds in 1e-7 degree, rounded outward, west in -180..180.
+    box: Box
+    #: Footprints whose bounds lie within need no exact test. None: every footprint does.
+    inner: Box | None
+    #: The region as exact geometries, one after the other turn by turn.
+    shapes: tuple[BaseGeometry, ...]
+
+    @classmethod
+    def of_bbox(cls, bbox: BBox) -> Region:
+        """The region of a ``bbox`` parameter."""
+        boxes = [(bbox.west, bbox.east)]
+        if bbox.crosses_antimeridian:
+            boxes = [(bbox.west, 180.0), (-180.0, bbox.east)]
+        east = bbox.east + (360 if bbox.crosses_antimeridian else 0)
+        outer = Box(
+            math.floor(bbox.west * DEGREE), math.floor(bbox.south * DEGREE),
+            math.ceil(east * DEGREE), math.ceil(bbox.north * DEGREE),
+        )  # fmt: skip
+        # One unit more than rounding inward, for what the multiplications above may have lost.
+        inner = Box(
+            math.ceil(bbox.west * DEGREE) + 1, math.ceil(bbox.south * DEGREE) + 1,
+            math.floor(east * DEGREE) - 1, math.floor(bbox.north * DEGREE) - 1,
+        )  # fmt: skip
+        shapes = [
+            _box(west + 360 * turn, bbox.south, end + 360 * turn, bbox.north) for turn in _TURNS for west, end in boxes
+        ]
+        return cls(outer, inner, _prepared(shapes))
+
+    @classmethod
+    def of_shape(cls, shape: Shape) -> Region:
+        """The region of an ``intersects`` parameter."""
+        members = _members(shapely.from_wkb(shape.wkb))
+        shapes = [_turned(member, turn) for turn in _TURNS for member in members]
+        return cls(box_of(shape.parts), None, _prepared(shapes))
+
+    @property
+    def is_world(self) -> bool:
+        """Does it hold every footprint there is?"""
+        return self.inner is not None and (
+            self.box.x1 - self.box.x0 >= TURN and self.box.y0 <= -90 * DEGREE and self.box.y1 >= 90 * DEGREE
+        )
+
+    @property
+    def area(self) -> float:
+        """Of its bounds, square degrees."""
+        return (self.box.x1 - self.box.x0) / DEGREE * (self.box.y1 - self.box.y0) / DEGREE
+
+    def surely_holds(self, x0: int, y0: int, x1: int, y1: int) -> bool:
+        """Do bounds alone prove that an item lies in the region?"""
+        inner = self.inner
+        return (
+            inner is not None
+            and y0 >= inner.y0
+            and y1 <= inner.y1
+            and (
+                (x0 >= inner.x0 and x1 <= inner.x1)
+                or (x0 >= inner.x0 - TURN and x1 <= inner.x1 - TURN)
+                or (x0 >= inner.x0 + TURN and x1 <= inner.x1 + TURN)
+            )
+        )
+
+    def intersects(self, footprints: Sequence[bytes]) -> NDArray[np.bool_]:
+        """The exact test, for WKB footprints."""
+        geometries = shapely.from_wkb(np.array(footprints, dtype=object))
+        found = np.zeros(len(footprints), dtype=np.bool_)
+        for shape in self.shapes:
+            left = np.flatnonzero(~found)
+            if not left.size:
+                break
+            found[left] = shapely.intersects(shape, geometries[left])
+        return found
+
+    def near(self, cells: Sequence[int]) -> NDArray[np.bool_]:
+        """Which cells hold items that can lie in the region; worth asking for shapes, true of all cells of a box."""
+        west, south, east, north = np.array([widened(cell) for cell in cells]).T
+        squares = shapely.box(west - _SLACK, south - _SLACK, east + _SLACK, north + _SLACK)
+        found = np.zeros(len(cells), dtype=np.bool_)
+        for shape in self.shapes:
+            found |= shapely.intersects(shape, squares)
+        return found
+
+
+def _box(west: float, south: float, east: float, north: float) -> BaseGeometry:
+    """A box that may be a line or a point: a polygon without area would intersect nothing reliably."""
+    if west == east or south == north:
+        if west == east and south == north:
+            return shapely.Point(west, south)
+        return shapely.LineString([(west, south), (east, north)])
+    return shapely.box(west, south, east, north)
+
+
+def _members(shape: BaseGeometry) -> list[BaseGeometry]:
+    """The geometries of a collection of collections; anything else is one."""
+    if not isinstance(shape, shapely.GeometryCollection):
+        return [shape]
+    return [leaf for member in shape.geoms for leaf in _members(member)]
+
+
+def _turned(shape: BaseGeometry, turns: int) -> BaseGeometry:
+    if not turns:
+        return shape
+    turned: BaseGeometry = shapely.transform(shape, lambda positions: positions + (360.0 * turns, 0.0))  # noqa: RUF005
+    return turned
+
+
+def _prepared(shapes: list[BaseGeometry]) -> tuple[BaseGeometry, ...]:
+    for shape in shapes:
+        shapely.prepare(shape)
+    return tuple(shapes)

@@ -1,0 +1,104 @@
+"""What of an item is searched: its id, time, footprint and declared queryables, taken out of the document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graticule.catalog.cells import NOWHERE, Box, box_of, cell_of
+from graticule.errors import StacValidationFailed
+from graticule.stac.datetimes import parse_instant
+from graticule.stac.documents import Item
+from graticule.stac.geometry import read_geometry
+
+
+@dataclass(frozen=True, slots=True)
+class Searchable:
+    """The searched columns of an item."""
+
+    id: str
+    cell: int
+    #: Begin and end, microseconds since 1970 UTC.
+    t: int
+    te: int
+    box: Box | None
+    wkb: bytes | None
+    cloud: float | None
+    platform: str | None
+
+
+def check_searchable(item: Item) -> None:
+    """Refuse an item that the catalog could not search. Cheap: call it before assets are fetched.
+
+    Raises:
+        StacValidationFailed: a sentence that names the item and the member.
+    """
+    searchable(item)
+
+
+def searchable(item: Item) -> Searchable:
+    """The searched columns of an item; raises as `check_searchable`."""
+    item_id: Any = item.get("id")
+    if not isinstance(item_id, str) or not item_id or "\0" in item_id:
+        raise StacValidationFailed("The item has no id: 'id' must be a text.")
+    properties: Any = item.get("properties")
+    if not isinstance(properties, Mapping):
+        raise StacValidationFailed(f"Item '{item_id}' has no properties: 'properties' must be an object.")
+    begin, end = _interval(item_id, properties)
+    cloud: Any = properties.get("eo:cloud_cover")
+    platform: Any = properties.get("platform")
+    box, wkb, cell = _footprint(item_id, item)
+    return Searchable(
+        id=item_id,
+        cell=cell,
+        t=begin,
+        te=end,
+        box=box,
+        wkb=wkb,
+        cloud=float(cloud) if type(cloud) in (int, float) and -1e300 < cloud < 1e300 else None,
+        platform=platform if isinstance(platform, str) and "\0" not in platform else None,
+    )
+
+
+def _footprint(item_id: str, item: Item) -> tuple[Box | None, bytes | None, int]:
+    if "geometry" not in item:
+        raise StacValidationFailed(f"Item '{item_id}' has no geometry: write null if it has none.")
+    geometry = item["geometry"]
+    if geometry is None:  # STAC Item specification: allowed, and found by searches that name no place
+        return None, None, NOWHERE
+    try:
+        shape = read_geometry(geometry)
+    except ValueError as exc:
+        raise StacValidationFailed(f"Item '{item_id}': the geometry {exc}.") from exc
+    box = box_of(shape.parts)
+    return box, shape.wkb, cell_of(box)
+
+
+def _interval(item_id: str, properties: Mapping[str, Any]) -> tuple[int, int]:
+    """Begin and end: ``datetime`` (or ``start_datetime`` where that is null) to ``end_datetime``."""
+    nominal, start, end = (
+        _instant(item_id, properties, name) for name in ("datetime", "start_datetime", "end_datetime")
+    )
+    if nominal is None and (start is None or end is None):
+        # STAC common metadata, date and time range: null is allowed only beside both of these.
+        raise StacValidationFailed(
+            f"Item '{item_id}' has no datetime: give 'datetime', or null with 'start_datetime' and 'end_datetime'."
+        )
+    if start is not None and end is not None and end < start:
+        raise StacValidationFailed(f"Item '{item_id}': end_datetime is before start_datetime.")
+    begin = nominal if nominal is not None else start
+    assert begin is not None
+    return begin, begin if end is None else max(begin, end)
+
+
+def _instant(item_id: str, properties: Mapping[str, Any], name: str) -> int | None:
+    value = properties.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise StacValidationFailed(f"Item '{item_id}': {name} must be an RFC 3339 text.")
+    try:
+        return parse_instant(value, allow_space=True)
+    except ValueError as exc:
+        raise StacValidationFailed(f"Item '{item_id}': {name} '{value[:60]}' {exc}.") from exc

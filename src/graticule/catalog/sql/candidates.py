@@ -1,0 +1,93 @@
+"""Candidate rows of a search, read with the statements of a dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graticule.catalog.cells import TURN, CellRange
+from graticule.catalog.planning import CellStatistics, CollectionStatistics, Question, Row
+from graticule.catalog.sql.dialects import Dialect
+from graticule.catalog.tokens import Key
+from graticule.database import Connection
+
+#: Bounds overlap on a world that repeats every turn: as they are, or one turn on, or one turn back.
+_OVERLAP = """AND i.y0 <= :north AND i.y1 >= :south AND (
+    (i.x0 <= :east AND i.x1 >= :west) OR (i.x0 <= :east_on AND i.x1 >= :west_on)
+    OR (i.x0 <= :east_back AND i.x1 >= :west_back))"""
+
+
+class SqlCandidates:
+    """`planning.Candidates` for one question in one read transaction."""
+
+    def __init__(self, tx: Connection, dialect: Dialect, question: Question) -> None:
+        """Turn the question into the conditions that all its statements share."""
+        self._tx = tx
+        self._dialect = dialect
+        self._ids = question.ids
+        self._where = ""
+        self._values: dict[str, Any] = {}
+        if question.start is not None:
+            self._where += " AND i.te >= :since"
+            self._values["since"] = question.start
+        if question.region is not None:
+            self._where += f" {_OVERLAP}"
+            box = question.region.box
+            self._values |= {"south": box.y0, "north": box.y1}
+            for suffix, by in (("", 0), ("_on", TURN), ("_back", -TURN)):
+                self._values |= {f"west{suffix}": box.x0 + by, f"east{suffix}": box.x1 + by}
+        elif question.placed:
+            self._where += " AND i.x0 IS NOT NULL"
+
+    def of_collection(self, coll: int, low: int, upper: Key, limit: int) -> list[Row]:
+        """See `planning.Candidates`."""
+        return self._read(self._dialect.of_collection(self._where), upper, coll=coll, low=low, limit=limit)
+
+    def of_cell(self, coll: int, cell: int, low: int, upper: Key, limit: int) -> list[Row]:
+        """See `planning.Candidates`."""
+        return self._read(self._dialect.of_cell(self._where), upper, coll=coll, cell=cell, low=low, limit=limit)
+
+    def of_cells(self, cells: Sequence[CellStatistics], low: int, upper: Key, limit: int) -> list[Row]:
+        """See `planning.Candidates`."""
+        packed = self._dialect.packed_cells((cell.coll, cell.cell) for cell in cells)
+        return self._read(self._dialect.of_cells(self._where), upper, cells=packed, low=low, limit=limit)
+
+    def of_ids(self, colls: Sequence[int], upper: Key) -> list[Row]:
+        """See `planning.Candidates`."""
+        d = self._dialect
+        return self._read(d.of_ids(self._where), upper, colls=d.integers(colls), ids=d.texts(self._ids or ()))
+
+    def nth_key(self, coll: int, low: int, upper: Key, n: int) -> Key | None:
+        """See `planning.Candidates`."""
+        row = self._tx.one(self._dialect.nth_key, {"coll": coll, "low": low, "n": n - 1, **_key(upper)})
+        return None if row is None else (row[0], row[1], row[2])
+
+    def cells(self, ranges: Sequence[tuple[int, CellRange]]) -> list[CellStatistics]:
+        """See `planning.Candidates`."""
+        if not ranges:
+            return []
+        rows = self._tx.all(self._dialect.cells, {"ranges": self._dialect.cell_ranges(ranges)})
+        return [CellStatistics(*row) for row in rows]
+
+    def footprints(self, pks: Sequence[int]) -> dict[int, bytes]:
+        """See `planning.Candidates`."""
+        rows = self._tx.all(self._dialect.footprints, {"pks": self._dialect.integers(pks)})
+        return {row[0]: row[1] for row in rows}
+
+    def _read(self, sql: str, upper: Key, **values: Any) -> list[Row]:
+        rows: list[Row] = list(self._tx.all(sql, {**self._values, **values, **_key(upper)}))
+        return rows
+
+
+def statistics_of(tx: Connection, collections: Sequence[str] | None) -> list[CollectionStatistics]:
+    """What is known of the collections to search: those named, or all; never those being deleted."""
+    rows = tx.all(
+        "SELECT c.id, s.coll, s.n, s.t0, s.t1, s.maxdur, s.levels "
+        "FROM collections c JOIN collstat s ON s.coll = c.coll WHERE c.deleting = 0"
+    )
+    wanted = None if collections is None else set(collections)
+    return [CollectionStatistics(*row[1:]) for row in rows if wanted is None or row[0] in wanted]
+
+
+def _key(upper: Key) -> dict[str, Any]:
+    return {"key_t": upper[0], "key_id": upper[1], "key_coll": upper[2]}

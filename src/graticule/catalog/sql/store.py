@@ -1,0 +1,225 @@
+"""The catalog in SQL: `SqlCatalog`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from graticule.catalog.base import CollectionRecord, ItemPage, OnConflict
+from graticule.catalog.planning import Question, find, key_of
+from graticule.catalog.regions import Region
+from graticule.catalog.sql.candidates import SqlCandidates, statistics_of
+from graticule.catalog.sql.dialects import Dialect, SqliteDialect
+from graticule.catalog.sql.writing import ItemWriter
+from graticule.catalog.tokens import decode_token, encode_token
+from graticule.database import Connection, Database, Row
+from graticule.errors import CollectionDoesNotExist, Conflict, NotFound
+from graticule.stac.datetimes import now_us
+from graticule.stac.documents import Item
+from graticule.stac.search import Search
+
+_COLLECTION: Final = "SELECT coll, id, doc, container, created, updated, deleting FROM collections"
+_ITEM: Final = """
+    SELECT i.pk, i.cell, b.doc FROM collections c JOIN items i ON i.coll = c.coll JOIN bodies b ON b.pk = i.pk
+    WHERE c.id = :collection AND i.id = :id"""
+
+
+class SqlCatalog:
+    """The `Catalog` in a `Database`. Its methods are described there."""
+
+    def __init__(self, database: Database, *, clock: Callable[[], int] = now_us) -> None:
+        """Over an open database; `clock` answers microseconds since 1970 UTC."""
+        self._database = database
+        self._dialect: Dialect = SqliteDialect()
+        self._clock = clock
+
+    # --- reads
+
+    async def collections(self) -> list[CollectionRecord]:
+        """Every collection that is not being deleted, in the order of creation."""
+        rows = await self._database.read(lambda tx: tx.all(f"{_COLLECTION} WHERE deleting = 0 ORDER BY coll"))
+        return [_record(row) for row in rows]
+
+    async def collection(self, collection_id: str) -> CollectionRecord:
+        """One collection. Raises NotFound, also when it is being deleted."""
+        return await self._database.read(lambda tx: self._visible(tx, collection_id))
+
+    async def item(self, collection_id: str, item_id: str) -> bytes:
+        """One item's document. Raises NotFound."""
+
+        def read(tx: Connection) -> bytes:
+            self._visible(tx, collection_id)
+            doc = self.item_in(tx, collection_id, item_id)
+            if doc is None:
+                raise NotFound(f"Item '{item_id}' does not exist in collection '{collection_id}'.", target=item_id)
+            return doc
+
+        return await self._database.read(read)
+
+    async def item_count(self, collection_id: str) -> int:
+        """How many items a collection has. Raises NotFound."""
+
+        def read(tx: Connection) -> int:
+            self._visible(tx, collection_id)
+            return sum(one.n for one in statistics_of(tx, [collection_id]))
+
+        return await self._database.read(read)
+
+    async def search(self, search: Search) -> ItemPage:
+        """A page of items, newest first, then by id. Raises InvalidParameter for a token that is none."""
+        after = None if search.token is None else decode_token(search.token)
+        question = _question(search)
+
+        def read(tx: Connection) -> ItemPage:
+            collections = statistics_of(tx, search.collections)
+            candidates = SqlCandidates(tx, self._dialect, question)
+            # One more than a page holds: whether it exists decides whether there is a next page.
+            rows = find(candidates, question, collections, after, search.limit + 1)
+            page = rows[: search.limit]
+            docs = {row[0]: row[1] for row in tx.all(self._dialect.bodies, {"pks": self._pks(page)})}
+            more = len(rows) > len(page)
+            matched = None
+            if after is None and not more:
+                matched = len(page)
+            elif question == Question(None, None, placed=False, start=None, end=None):
+                matched = sum(one.n for one in collections)
+            token = encode_token(key_of(page[-1])) if more else None
+            return ItemPage([docs[row[3]] for row in page], token, matched)
+
+        return await self._database.read(read)
+
+    # --- writes: collections
+
+    def add_collection(self, tx: Connection, collection_id: str, doc: bytes, container: str) -> None:
+        """Add a collection. Raises Conflict."""
+        present = self.collection_in(tx, collection_id)
+        if present is not None and present.deleting:
+            raise Conflict(
+                f"Collection '{collection_id}' is being deleted: create it when its deletion has ended.",
+                target=collection_id,
+            )
+        if present is not None:
+            raise Conflict(f"Collection '{collection_id}' already exists.", target=collection_id)
+        if tx.one("SELECT 1 FROM collections WHERE container = :container", {"container": container}):
+            raise Conflict(f"Container '{container}' belongs to another collection.", target=collection_id)
+        now = self._clock()
+        tx.execute(
+            "INSERT INTO collections(id, container, doc, created, updated) VALUES (:id, :container, :doc, :now, :now)",
+            {"id": collection_id, "container": container, "doc": doc, "now": now},
+        )
+
+    def replace_collection(self, tx: Connection, collection_id: str, doc: bytes) -> None:
+        """Replace the document. Raises NotFound."""
+        changed = tx.execute(
+            "UPDATE collections SET doc = :doc, updated = :now WHERE id = :id AND deleting = 0",
+            {"id": collection_id, "doc": doc, "now": self._clock()},
+        )
+        if not changed:
+            raise _no_collection(collection_id)
+
+    def mark_deleting(self, tx: Connection, collection_id: str) -> bool:
+        """Hide a collection and its items from readers. False: it was hidden already. Raises NotFound."""
+        if self.collection_in(tx, collection_id) is None:
+            raise _no_collection(collection_id)
+        sql = "UPDATE collections SET deleting = 1 WHERE id = :id AND deleting = 0"
+        return tx.execute(sql, {"id": collection_id}) > 0
+
+    def forget_collection(self, tx: Connection, collection_id: str) -> None:
+        """Free the id. Raises Conflict while it has items."""
+        coll = self._number(tx, collection_id)
+        if coll is None:
+            return
+        if tx.one("SELECT 1 FROM items WHERE coll = :coll LIMIT 1", {"coll": coll}):
+            raise Conflict(f"Collection '{collection_id}' still has items: remove them first.", target=collection_id)
+        for table in ("grid", "collstat", "collections"):
+            tx.execute(f"DELETE FROM {table} WHERE coll = :coll", {"coll": coll})
+
+    def collection_in(self, tx: Connection, collection_id: str) -> CollectionRecord | None:
+        """The record as this transaction sees it, also while the collection is being deleted."""
+        row = tx.one(f"{_COLLECTION} WHERE id = :id", {"id": collection_id})
+        return None if row is None else _record(row)
+
+    # --- writes: items
+
+    def put_items(self, tx: Connection, collection_id: str, items: Sequence[Item], *, on_conflict: OnConflict) -> None:
+        """Add items, or replace those of equal ids; see `Catalog.put_items` for the errors."""
+        row = tx.one("SELECT coll, deleting FROM collections WHERE id = :id", {"id": collection_id})
+        if row is None:
+            raise CollectionDoesNotExist(
+                f"Collection '{collection_id}' does not exist: create it first.", target=collection_id
+            )
+        if row["deleting"]:
+            raise CollectionDoesNotExist(
+                f"Collection '{collection_id}' is being deleted: create it again when that has ended.",
+                target=collection_id,
+            )
+        ItemWriter(tx, self._dialect, row["coll"], collection_id).put(items, on_conflict)
+
+    def item_in(self, tx: Connection, collection_id: str, item_id: str) -> bytes | None:
+        """An item's document as this transaction sees it, also while its collection is being deleted."""
+        row = tx.one(_ITEM, {"collection": collection_id, "id": item_id})
+        return None if row is None else row["doc"]
+
+    def remove_item(self, tx: Connection, collection_id: str, item_id: str) -> bytes | None:
+        """Remove an item; answers the document that was there."""
+        row = tx.one(_ITEM, {"collection": collection_id, "id": item_id})
+        coll = self._number(tx, collection_id)
+        if row is None or coll is None:
+            return None
+        ItemWriter(tx, self._dialect, coll, collection_id).remove([(row["pk"], row["cell"])])
+        doc: bytes = row["doc"]
+        return doc
+
+    def remove_items(self, tx: Connection, collection_id: str, limit: int) -> list[str]:
+        """Remove some items, at most `limit`; answers their ids."""
+        coll = self._number(tx, collection_id)
+        if coll is None:
+            return []
+        # In the order of cells, so that a slice touches few of them.
+        rows = tx.all(
+            "SELECT pk, id, cell FROM items WHERE coll = :coll ORDER BY cell LIMIT :limit",
+            {"coll": coll, "limit": limit},
+        )
+        ItemWriter(tx, self._dialect, coll, collection_id).remove([(row["pk"], row["cell"]) for row in rows])
+        return [row["id"] for row in rows]
+
+    # --- inside
+
+    def _visible(self, tx: Connection, collection_id: str) -> CollectionRecord:
+        record = self.collection_in(tx, collection_id)
+        if record is None or record.deleting:
+            raise _no_collection(collection_id)
+        return record
+
+    def _number(self, tx: Connection, collection_id: str) -> int | None:
+        number: int | None = tx.value("SELECT coll FROM collections WHERE id = :id", {"id": collection_id})
+        return number
+
+    def _pks(self, rows: Sequence[Sequence[int]]) -> object:
+        return self._dialect.integers(row[3] for row in rows)
+
+
+def _question(search: Search) -> Question:
+    region = None
+    if search.bbox is not None:
+        region = Region.of_bbox(search.bbox)
+    elif search.intersects is not None:
+        region = Region.of_shape(search.intersects)
+    world = region is not None and region.is_world
+    return Question(
+        ids=search.ids,
+        region=None if world else region,
+        placed=region is not None,
+        start=search.datetime.start if search.datetime else None,
+        end=search.datetime.end if search.datetime else None,
+    )
+
+
+def _record(row: Row) -> CollectionRecord:
+    return CollectionRecord(
+        row["id"], row["doc"], row["container"], row["created"], row["updated"], bool(row["deleting"])
+    )
+
+
+def _no_collection(collection_id: str) -> NotFound:
+    return NotFound(f"Collection '{collection_id}' does not exist.", target=collection_id)

@@ -1,0 +1,122 @@
+"""Writing items: the rows, their documents, and the counts of grid and collection in the same transaction.
+
+Grid rows are touched in the order of their keys and the collection's row last, by every writer: where several write at
+once (PostgreSQL), they then wait for each other instead of locking up.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from graticule.catalog.base import OnConflict
+from graticule.catalog.cells import NOWHERE, level_of
+from graticule.catalog.searchable import Searchable, searchable
+from graticule.catalog.sql.dialects import Dialect
+from graticule.database import Connection
+from graticule.errors import ItemAlreadyExists
+from graticule.stac.documents import Item
+
+_INSERT_ITEM = """
+    INSERT INTO items(pk, coll, cell, t, te, id, x0, y0, x1, y1, cloud, platform, wkb)
+    VALUES (:pk, :coll, :cell, :t, :te, :id, :x0, :y0, :x1, :y1, :cloud, :platform, :wkb)"""
+_INSERT_BODY = "INSERT INTO bodies(pk, doc) VALUES (:pk, :doc)"
+_COUNT_CELL = """
+    INSERT INTO grid(coll, cell, n, t0, t1) VALUES (:coll, :cell, :n, :t0, :t1)
+    ON CONFLICT (coll, cell) DO UPDATE SET n = grid.n + excluded.n,
+      t0 = CASE WHEN excluded.t0 < grid.t0 THEN excluded.t0 ELSE grid.t0 END,
+      t1 = CASE WHEN excluded.t1 > grid.t1 THEN excluded.t1 ELSE grid.t1 END"""
+_COUNT_COLLECTION = """
+    INSERT INTO collstat(coll, n, t0, t1, maxdur, levels) VALUES (:coll, :n, :t0, :t1, :maxdur, :levels)
+    ON CONFLICT (coll) DO UPDATE SET n = collstat.n + excluded.n,
+      t0 = CASE WHEN excluded.t0 < collstat.t0 THEN excluded.t0 ELSE collstat.t0 END,
+      t1 = CASE WHEN excluded.t1 > collstat.t1 THEN excluded.t1 ELSE collstat.t1 END,
+      maxdur = CASE WHEN excluded.maxdur > collstat.maxdur THEN excluded.maxdur ELSE collstat.maxdur END,
+      levels = collstat.levels | excluded.levels"""
+
+
+class ItemWriter:
+    """Writes the items of one collection inside one transaction."""
+
+    def __init__(self, tx: Connection, dialect: Dialect, coll: int, collection_id: str) -> None:
+        """For the collection of this number and id."""
+        self._tx = tx
+        self._dialect = dialect
+        self._coll = coll
+        self._collection_id = collection_id
+
+    def put(self, items: Sequence[Item], on_conflict: OnConflict) -> None:
+        """Add items; raises before it writes anything. See `Catalog.put_items`."""
+        found = {row.id: (row, item) for row, item in ((searchable(item), item) for item in items)}
+        existing = self._tx.all(self._dialect.existing, {"coll": self._coll, "ids": self._dialect.texts(list(found))})
+        if on_conflict is OnConflict.ERROR:
+            self._refuse_conflicts(items, {row["id"] for row in existing})
+        self.remove([(row["pk"], row["cell"]) for row in existing])
+        self._insert(list(found.values()))
+
+    def remove(self, rows: Sequence[tuple[int, int]]) -> None:
+        """Remove items given as (pk, cell)."""
+        if not rows:
+            return
+        pks = {"pks": self._dialect.integers(pk for pk, _ in rows)}
+        self._tx.execute(self._dialect.delete_items, pks)
+        self._tx.execute(self._dialect.delete_bodies, pks)
+        counts = Counter(cell for _, cell in rows)
+        cells = [{"coll": self._coll, "cell": cell, "n": n} for cell, n in sorted(counts.items())]
+        # Ranges of time stay as they are: too wide is safe, and exact would mean to look. Empty, they go.
+        self._tx.execute_many("UPDATE grid SET n = n - :n WHERE coll = :coll AND cell = :cell", cells)
+        self._tx.execute_many("DELETE FROM grid WHERE coll = :coll AND cell = :cell AND n = 0", cells)
+        total = {"coll": self._coll, "n": len(rows)}
+        self._tx.execute("UPDATE collstat SET n = n - :n WHERE coll = :coll", total)
+        self._tx.execute("DELETE FROM collstat WHERE coll = :coll AND n = 0", {"coll": self._coll})
+
+    def _refuse_conflicts(self, items: Iterable[Item], taken: set[str]) -> None:
+        for item in items:
+            if item["id"] in taken:
+                raise ItemAlreadyExists(
+                    f"Item '{item['id']}' already exists in collection '{self._collection_id}'", target=item["id"]
+                )
+            taken.add(item["id"])
+
+    def _insert(self, items: Sequence[tuple[Searchable, Item]]) -> None:
+        if not items:
+            return
+        pks = self._dialect.new_keys(self._tx, len(items))
+        rows = [row for row, _ in items]
+        self._tx.execute_many(_INSERT_ITEM, [self._values(pk, row) for pk, row in zip(pks, rows, strict=True)])
+        self._tx.execute_many(
+            _INSERT_BODY, [{"pk": pk, "doc": orjson.dumps(item)} for pk, (_, item) in zip(pks, items, strict=True)]
+        )
+        self._count(rows)
+
+    def _values(self, pk: int, row: Searchable) -> dict[str, Any]:
+        x0, y0, x1, y1 = row.box or (None, None, None, None)
+        return {
+            "pk": pk, "coll": self._coll, "cell": row.cell, "t": row.t, "te": row.te, "id": row.id,
+            "x0": x0, "y0": y0, "x1": x1, "y1": y1, "cloud": row.cloud, "platform": row.platform, "wkb": row.wkb,
+        }  # fmt: skip
+
+    def _count(self, rows: Sequence[Searchable]) -> None:
+        cells: dict[int, dict[str, int]] = {}
+        levels = 0
+        for row in rows:
+            levels |= 0 if row.cell == NOWHERE else 1 << level_of(row.cell)
+            cell = cells.setdefault(row.cell, {"coll": self._coll, "cell": row.cell, "n": 0, "t0": row.t, "t1": row.te})
+            cell["n"] += 1
+            cell["t0"] = min(cell["t0"], row.t)
+            cell["t1"] = max(cell["t1"], row.te)
+        self._tx.execute_many(_COUNT_CELL, [cells[cell] for cell in sorted(cells)])
+        self._tx.execute(
+            _COUNT_COLLECTION,
+            {
+                "coll": self._coll,
+                "n": len(rows),
+                "t0": min(row.t for row in rows),
+                "t1": max(row.te for row in rows),
+                "maxdur": max(row.te - row.t for row in rows),
+                "levels": levels,
+            },
+        )

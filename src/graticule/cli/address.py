@@ -1,0 +1,30 @@
+"""Where the catalog of a data folder listens: ``serve.json``, written by `graticule serve`, read by other commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+#: Where `graticule serve` listens unless told otherwise.
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
+
+
+def write_address(data_dir: Path, url: str) -> None:
+    """Note the URL of this process; a stopped server's note stays, since the next start mostly has the same."""
+    path = data_dir / "serve.json"
+    temporary = path.with_name(f".serve.json.{secrets.token_hex(6)}")
+    temporary.write_text(json.dumps({"url": url.rstrip("/"), "pid": os.getpid()}), "utf-8")
+    temporary.replace(path)
+
+
+def read_address(data_dir: Path) -> str:
+    """The URL noted last, else the default."""
+    try:
+        noted = json.loads((data_dir / "serve.json").read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return DEFAULT_URL
+    url = noted.get("url") if isinstance(noted, dict) else None
+    return url if isinstance(url, str) and url.startswith(("http://", "https://")) else DEFAULT_URL

@@ -1,0 +1,72 @@
+"""The application: its commands, and how their failures are shown."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sqlite3
+import sys
+from typing import Annotated, Final
+
+import typer
+from typer.exceptions import TyperException
+
+from graticule import __version__
+from graticule.errors import GraticuleError
+
+#: Modules of this package with a ``register(app)``, in the order of the help page.
+COMMANDS: Final = ("serve", "worker", "demo", "token", "env")
+
+
+def make_app() -> typer.Typer:
+    """The application with every command. Command modules import what they need when they run."""
+    app = typer.Typer(
+        name="graticule",
+        help="A self-hosted GeoCatalog.",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for name in COMMANDS:
+        if importlib.util.find_spec(f"graticule.cli.{name}") is not None:
+            importlib.import_module(f"graticule.cli.{name}").register(app)
+    return app
+
+
+def main() -> None:
+    """Run the command of ``sys.argv`` and exit: 0, 2 with one line on stderr, or what the command says."""
+    try:
+        # Outside standalone mode typer leaves it to us how a usage error looks.
+        code = make_app()(args=sys.argv[1:] or ["--help"], prog_name="graticule", standalone_mode=False)
+    except TyperException as exc:
+        _fail(exc.format_message().replace("Value error, ", ""))
+    except GraticuleError as exc:
+        _fail(exc.message)
+    except sqlite3.Error as exc:
+        _fail(f"The catalog's database cannot be used: {exc}.")
+    except OSError as exc:
+        _fail(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc))
+    except typer.Abort:
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    print(f"graticule: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"graticule {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass

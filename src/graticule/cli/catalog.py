@@ -1,0 +1,37 @@
+"""A catalog opened for a short command: beside a running server, without one, or for the first time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from graticule.database import Database
+from graticule.sealing import Sealer, open_sealer
+from graticule.settings import Settings, load_settings
+
+
+@dataclass(frozen=True)
+class OpenCatalog:
+    """What a command works with."""
+
+    settings: Settings
+    sealer: Sealer
+    database: Database
+
+
+@contextmanager
+def open_catalog(data_dir: Path | None) -> Iterator[OpenCatalog]:
+    """Open the data folder, making it if need be, and close it afterwards.
+
+    Raises:
+        SettingsError: a setting or the folder cannot be used.
+    """
+    settings = load_settings(data_dir=data_dir)
+    sealer = open_sealer(settings)
+    database = Database(settings.database_path, readers=1)
+    try:
+        yield OpenCatalog(settings, sealer, database)
+    finally:
+        database.close()

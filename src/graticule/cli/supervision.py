@@ -1,0 +1,123 @@
+"""A supervisor: child processes that are restarted when they die, die with their parent, and stop together.
+
+Kept free of the catalog's own imports, so that the process which only watches stays small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+#: Exit code of a child that cannot work with these settings: starting it again would not help.
+UNUSABLE: Final = 2
+#: A stop takes at most this long; then children are killed, seconds.
+STOP_SECONDS: Final = 3.5
+_FIRST_DELAY: Final = 0.2
+_LONGEST_DELAY: Final = 10.0
+#: A child that lived this long was healthy: its next death is a first one, seconds.
+_HEALTHY_SECONDS: Final = 30.0
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def die_with_parent(parent: int | None = None) -> None:
+    """Have the kernel kill this process when its parent ends, however that ends (Linux, prctl(2)).
+
+    Args:
+        parent: the parent's process id as it was known before; a parent that has gone meanwhile ends us at once.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process to keep alive."""
+
+    name: str
+    command: Sequence[str]
+
+
+class Supervisor:
+    """Keeps children running until it is told to stop, or one says that it cannot work."""
+
+    def __init__(self, children: Sequence[Child], *, report: Callable[[str], None]) -> None:
+        """Take what to run, and where to say that something died."""
+        self._children = children
+        self._report = report
+        self._stop = asyncio.Event()
+        self._exit_code = 0
+
+    async def run(self) -> int:
+        """Run until SIGTERM or SIGINT; answers the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._stop.set)
+        await asyncio.gather(*(self._keep(child) for child in self._children))
+        return self._exit_code
+
+    async def _keep(self, child: Child) -> None:
+        delay = _FIRST_DELAY
+        while not self._stop.is_set():
+            born = time.monotonic()
+            process = await self._start(child)
+            code = await self._watch(process)
+            if self._stop.is_set():
+                return
+            if code == UNUSABLE:
+                self._exit_code = UNUSABLE
+                self._stop.set()
+                return
+            if time.monotonic() - born > _HEALTHY_SECONDS:
+                delay = _FIRST_DELAY
+            self._report(f"{child.name} ended ({_ending(code)}); starting it again in {delay:.1f} s")
+            await self._pause(delay)
+            delay = min(delay * 2, _LONGEST_DELAY)
+
+    async def _start(self, child: Child) -> asyncio.subprocess.Process:
+        environment = {**os.environ, "GRATICULE_PARENT_PID": str(os.getpid())}
+        # A process group of its own: Ctrl-C in the terminal reaches the supervisor only, which stops them in order.
+        return await asyncio.create_subprocess_exec(
+            *child.command, stdin=subprocess.DEVNULL, env=environment, process_group=0
+        )
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> int:
+        ended = asyncio.create_task(process.wait())
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not ended.done():
+            process.terminate()
+            await asyncio.wait({ended}, timeout=STOP_SECONDS)
+            if not ended.done():
+                process.kill()
+        return await ended
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return
+
+
+def adopt() -> None:
+    """In a child: die with the supervisor that started it."""
+    parent = os.environ.pop("GRATICULE_PARENT_PID", None)
+    if parent is not None and parent.isdecimal():
+        die_with_parent(int(parent))
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,34 @@
+"""``graticule worker``: runs the durable work of a catalog, beside others or alone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from graticule.cli.options import DataDir
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("worker")(worker)
+
+
+def worker(
+    data_dir: DataDir = None,
+    *,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing at the start.")] = False,
+) -> None:
+    """Ingest, delete and sweep until Ctrl-C or SIGTERM; several may work on one data folder of this host."""
+    from graticule.cli.supervision import adopt  # noqa: PLC0415 - not needed for `--help`
+    from graticule.cli.logs import set_up_logging  # noqa: PLC0415
+    from graticule.cli.processes import run_worker  # noqa: PLC0415
+    from graticule.settings import load_settings  # noqa: PLC0415
+
+    adopt()
+    settings = load_settings(data_dir=data_dir)
+    set_up_logging(settings.log_level)
+    if not quiet:
+        print(f"A worker runs on {settings.data_dir}; stop it with Ctrl-C.", flush=True)
+    asyncio.run(run_worker(settings))

@@ -1,0 +1,109 @@
+"""Instants and intervals: RFC 3339 text to microseconds since 1970 UTC, and the ``datetime`` search parameter.
+
+Microseconds are the resolution everywhere in the catalog; digits beyond are cut off, on both sides of a comparison.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from graticule.errors import InvalidParameter
+
+#: RFC 3339 section 5.6 date-time; `t` and `z` may be lower case. The separator is captured so that callers may insist.
+_INSTANT: Final = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)([Tt ])(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII
+)
+_DATE: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - offsets are subtracted by hand, so that year 1 does not overflow
+_SECOND: Final = 1_000_000
+_DAY: Final = 86_400 * _SECOND
+
+_REMEDY: Final = (
+    "use an RFC 3339 date-time such as 2021-01-01T00:00:00Z, or two of them joined by '/', either of which may be '..' "
+    "(in a URL, + is written %2B)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeInterval:
+    """A closed interval of microseconds since 1970 UTC; None is an open end. An instant starts and ends at once."""
+
+    start: int | None
+    end: int | None
+
+
+def now_us() -> int:
+    """The time now, microseconds since 1970 UTC."""
+    return int(datetime.now(UTC).timestamp() * _SECOND)
+
+
+def parse_instant(text: str, *, allow_space: bool = False) -> int:
+    """Microseconds since 1970 of an RFC 3339 date-time.
+
+    `allow_space` takes a blank for the ``T``, as the note in section 5.6 permits and published items have it.
+
+    Raises:
+        ValueError: with a sentence's second half, such as "has no such day or hour".
+    """
+    match = _INSTANT.fullmatch(text)
+    if match is None or (match[4] == " " and not allow_space):
+        raise ValueError("is not an RFC 3339 date-time with a time zone")
+    year, month, day, hour, minute, second = (int(match[i]) for i in (1, 2, 3, 5, 6, 7))
+    leap = second == 60  # a leap second has no place of its own: it counts as the next second
+    fraction = int((match[8] or "")[:6].ljust(6, "0"))
+    offset = 0
+    if match[10]:
+        offset_hour, offset_minute = int(match[11]), int(match[12])
+        if offset_hour > 23 or offset_minute > 59:
+            raise ValueError("has no such time zone offset")
+        offset = (offset_hour * 3600 + offset_minute * 60) * (-1 if match[10] == "-" else 1)
+    try:
+        delta = datetime(year, month, day, hour, minute, 59 if leap else second) - _EPOCH  # noqa: DTZ001 - see _EPOCH
+    except ValueError as exc:
+        raise ValueError("has no such day or time of day") from exc
+    return (delta.days * 86_400 + delta.seconds + leap - offset) * _SECOND + fraction
+
+
+def parse_datetime(value: object) -> TimeInterval:
+    """The ``datetime`` parameter: an instant, or ``a/b`` with ``..`` or nothing for an open end.
+
+    A date without a time stands for its whole day (UTC). OGC API Features 7.15.4 knows no interval that is open on
+    both sides, so neither do we: leave the parameter out.
+
+    Raises:
+        InvalidParameter: names the part that cannot be read.
+    """
+    if not isinstance(value, str) or not value:
+        raise _refused("it is not a text")
+    parts = value.split("/")
+    if len(parts) == 1:
+        return _span(value)
+    if len(parts) != 2:
+        raise _refused(f"'{value}' has more than two parts")
+    first, last = (None if part in ("", "..") else _span(part) for part in parts)
+    start = None if first is None else first.start
+    end = None if last is None else last.end
+    if start is None and end is None:
+        raise InvalidParameter("datetime: the interval is open on both sides: leave it out.", target="datetime")
+    if start is not None and end is not None and start > end:
+        raise InvalidParameter(f"datetime: '{value}' ends before it starts.", target="datetime")
+    return TimeInterval(start, end)
+
+
+def _span(text: str) -> TimeInterval:
+    match = _DATE.fullmatch(text)
+    try:
+        if match is None:
+            instant = parse_instant(text)
+            return TimeInterval(instant, instant)
+        midnight = parse_instant(f"{text}T00:00:00Z")
+    except ValueError as exc:
+        raise _refused(f"'{text}' {exc}") from exc
+    return TimeInterval(midnight, midnight + _DAY - 1)
+
+
+def _refused(reason: str) -> InvalidParameter:
+    return InvalidParameter(f"datetime: {reason}: {_REMEDY}.", target="datetime")

@@ -1,0 +1,163 @@
+"""GeoJSON geometries (RFC 7946): read once, checked, and written as flat WKB with the bounds of each part."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from graticule.errors import InvalidParameter
+
+#: Longitudes may leave -180..180 by less than half a turn: footprints over the antimeridian come as 170..190 too.
+_MAX_LONGITUDE: Final = 360.0
+_MAX_LATITUDE: Final = 90.0
+#: Refuse documents whose nesting is no geometry any more.
+_MAX_DEPTH: Final = 8
+
+_WKB_TYPES: Final = {
+    "Point": 1,
+    "LineString": 2,
+    "Polygon": 3,
+    "MultiPoint": 4,
+    "MultiLineString": 5,
+    "MultiPolygon": 6,
+    "GeometryCollection": 7,
+}
+_COUNT: Final = struct.Struct("<I")
+_HEADER: Final = struct.Struct("<BI")
+
+
+class Bounds(NamedTuple):
+    """Least and greatest coordinates, degrees."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A geometry as given, without heights."""
+
+    #: Little-endian WKB.
+    wkb: bytes
+    #: One for each part of a multi geometry, one for a simple geometry.
+    parts: tuple[Bounds, ...]
+
+
+def read_geometry(geometry: object, *, collections: bool = False) -> Shape:
+    """Check a GeoJSON geometry and read it. Only with `collections` may it be a GeometryCollection (no STAC item may).
+
+    Self-intersecting rings pass: real footprints have them, and searching them is well defined.
+
+    Raises:
+        ValueError: a sentence without its subject: "has a ring that is not closed …".
+    """
+    parts: list[Bounds] = []
+    wkb = _write(geometry, parts, collections=collections, depth=0)
+    return Shape(wkb, tuple(parts))
+
+
+def parse_shape(value: object) -> Shape:
+    """The ``intersects`` parameter: any GeoJSON geometry.
+
+    Raises:
+        InvalidParameter: says what is wrong with it.
+    """
+    try:
+        return read_geometry(value, collections=True)
+    except ValueError as exc:
+        raise InvalidParameter(f"intersects: the geometry {exc}.", target="intersects") from exc
+
+
+def _write(geometry: object, parts: list[Bounds], *, collections: bool, depth: int) -> bytes:
+    if not isinstance(geometry, Mapping):
+        raise ValueError("is not a GeoJSON object")  # noqa: TRY004 - one kind of error for one kind of trouble
+    kind: Any = geometry.get("type")
+    code = _WKB_TYPES.get(kind) if isinstance(kind, str) else None
+    if code is None or (code == 7 and not collections):
+        names = [name for name in _WKB_TYPES if collections or name != "GeometryCollection"]
+        raise ValueError(f"has the type {kind!r}: it must be one of {', '.join(names)}")
+    if code == 7:
+        if depth >= _MAX_DEPTH:
+            raise ValueError("nests its collections too deep")
+        members = _sequence(geometry.get("geometries"), "geometries")
+        return _collect(code, [_write(member, parts, collections=True, depth=depth + 1) for member in members])
+    coordinates = _sequence(geometry.get("coordinates"), "coordinates")
+    if code <= 3:
+        return _SIMPLE[code](coordinates, parts)
+    return _collect(code, [_SIMPLE[code - 3](_sequence(part, "parts"), parts) for part in coordinates])
+
+
+def _collect(code: int, members: list[bytes]) -> bytes:
+    return _HEADER.pack(1, code) + _COUNT.pack(len(members)) + b"".join(members)
+
+
+def _point(position: Sequence[Any], parts: list[Bounds]) -> bytes:
+    flat = _flatten([position])
+    parts.append(_bounds(flat))
+    return _HEADER.pack(1, 1) + struct.pack("<2d", *flat)
+
+
+def _line(positions: Sequence[Any], parts: list[Bounds]) -> bytes:
+    if len(positions) < 2:
+        raise ValueError("has a line of fewer than two positions")
+    flat = _flatten(positions)
+    parts.append(_bounds(flat))
+    return _HEADER.pack(1, 2) + _pack(flat)
+
+
+def _polygon(rings: Sequence[Any], parts: list[Bounds]) -> bytes:
+    flats = []
+    for ring in rings:
+        flat = _flatten(_sequence(ring, "rings"))
+        if flat[:2] != flat[-2:]:
+            raise ValueError("has a ring that is not closed: its last position must repeat the first")
+        if len(flat) < 8:
+            raise ValueError("has a ring of fewer than four positions")
+        flats.append(flat)
+    # A hole lies within the outer ring; where a document says otherwise, wider bounds still find every match.
+    parts.append(_bounds(flats[0] if len(flats) == 1 else [number for flat in flats for number in flat]))
+    return _HEADER.pack(1, 3) + _COUNT.pack(len(flats)) + b"".join(map(_pack, flats))
+
+
+_SIMPLE: Final[dict[int, Callable[[Sequence[Any], list[Bounds]], bytes]]] = {1: _point, 2: _line, 3: _polygon}
+
+
+def _pack(flat: list[float]) -> bytes:
+    return _COUNT.pack(len(flat) // 2) + struct.pack(f"<{len(flat)}d", *flat)
+
+
+def _flatten(positions: Sequence[Any]) -> list[float]:
+    """Longitude, latitude, longitude, … of checked positions."""
+    flat: list[float] = []
+    for position in positions:
+        if not isinstance(position, list | tuple) or len(position) < 2:
+            raise ValueError(f"has {str(position)[:60]} where a position [longitude, latitude] is expected")
+        x, y = position[0], position[1]
+        if type(x) not in (float, int) or type(y) not in (float, int):
+            raise ValueError(f"has the position {str(position)[:60]}, which is not made of numbers")
+        # Written so that NaN fails too.
+        if not (-_MAX_LONGITUDE < x < _MAX_LONGITUDE and -_MAX_LATITUDE <= y <= _MAX_LATITUDE):
+            raise ValueError(
+                f"has the position {str(position)[:60]}: longitude and latitude in degrees (WGS 84) are expected"
+            )
+        flat.append(x)
+        flat.append(y)
+    return flat
+
+
+def _bounds(flat: list[float]) -> Bounds:
+    xs, ys = flat[0::2], flat[1::2]
+    bounds = Bounds(min(xs), min(ys), max(xs), max(ys))
+    if bounds.east - bounds.west > 360:
+        raise ValueError("is wider than 360 degrees")
+    return bounds
+
+
+def _sequence(value: object, name: str) -> Sequence[Any]:
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(f"has no {name}")
+    return value

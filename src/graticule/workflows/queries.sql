@@ -1,0 +1,176 @@
+-- File format: a name between dashes, lines that explain, one query. Names are procrastinate's where it has one.
+
+-- claimable_job --
+-- The next job that a worker of these queues and tasks may run: due, first by priority, its lock free and its turn.
+-- A task that this version does not know stays waiting for one that does.
+SELECT job.id
+  FROM procrastinate_jobs AS job
+ WHERE job.status = 'todo'
+   AND (job.scheduled_at IS NULL OR job.scheduled_at <= :now)
+   AND job.task_name IN (SELECT value FROM json_each(:tasks))
+   AND (:queues IS NULL OR job.queue_name IN (SELECT value FROM json_each(:queues)))
+   AND (job.lock IS NULL
+        OR NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS running
+                        WHERE running.status = 'doing' AND running.lock = job.lock)
+       AND NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS earlier
+                        WHERE earlier.status = 'todo' AND earlier.lock = job.lock
+                          AND (earlier.priority > job.priority
+                               OR earlier.priority = job.priority AND earlier.id < job.id)))
+ ORDER BY job.priority DESC, job.id
+ LIMIT 1
+
+-- fetch_job --
+-- Claim it.
+UPDATE procrastinate_jobs
+   SET status = 'doing', worker_id = :worker_id, changed_at = :now
+ WHERE id = ({claimable_job})
+RETURNING *
+
+-- defer_jobs --
+-- Insert a batch in one statement: it is there whole or not at all.
+INSERT INTO procrastinate_jobs
+       (queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at, changed_at)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, :now
+  FROM json_each(:jobs)
+ ORDER BY key
+RETURNING id
+
+-- finish_leased_delete --
+-- The end of a job, if the lease still holds.
+DELETE FROM procrastinate_jobs
+ WHERE id = :job_id AND status = 'doing' AND worker_id = :worker_id AND attempts = :attempts
+
+-- finish_leased_keep --
+UPDATE procrastinate_jobs
+   SET status = :status, abort_requested = 0, attempts = attempts + 1, changed_at = :now
+ WHERE id = :job_id AND status = 'doing' AND worker_id = :worker_id AND attempts = :attempts
+
+-- finish_delete --
+-- The same from outside of a job, where there is no lease.
+DELETE FROM procrastinate_jobs WHERE id = :job_id AND status IN ('todo', 'doing')
+
+-- finish_keep --
+UPDATE procrastinate_jobs
+   SET status = :status, abort_requested = 0, changed_at = :now,
+       attempts = CASE status WHEN 'doing' THEN attempts + 1 ELSE attempts END
+ WHERE id = :job_id AND status IN ('todo', 'doing')
+
+-- retry_job --
+-- Make a job wait again, if it is as we saw it. Its queueing lock is dropped when another job waits under it by now:
+-- both must run. A request to abort is dropped too: the task finds in its own rows that nothing is left to do.
+UPDATE procrastinate_jobs
+   SET status = 'todo', worker_id = NULL, abort_requested = 0, attempts = attempts + 1,
+       failures = failures + :failures, losses = losses + :losses, scheduled_at = :scheduled_at, changed_at = :now,
+       priority = COALESCE(:priority, priority), queue_name = COALESCE(:queue_name, queue_name),
+       lock = COALESCE(:lock, lock),
+       queueing_lock = CASE WHEN EXISTS (SELECT 1 FROM procrastinate_jobs AS other
+                                          WHERE other.status = 'todo'
+                                            AND other.queueing_lock = procrastinate_jobs.queueing_lock)
+                            THEN NULL ELSE queueing_lock END
+ WHERE id = :job_id AND status = :status AND worker_id IS NOT DISTINCT FROM :worker_id AND attempts = :attempts
+
+-- holds_lease --
+SELECT 1 FROM procrastinate_jobs
+ WHERE id = :job_id AND status = 'doing' AND worker_id = :worker_id AND attempts = :attempts
+
+-- jobs_of_lost_workers --
+-- What runs on workers without a heartbeat since :since, or on none.
+SELECT job.id, job.worker_id, job.attempts, job.losses
+  FROM procrastinate_jobs AS job
+  LEFT JOIN procrastinate_workers AS worker ON worker.id = job.worker_id
+ WHERE job.status = 'doing' AND (worker.id IS NULL OR worker.last_heartbeat < :since)
+
+-- jobs_of_worker --
+SELECT id, worker_id, attempts, losses FROM procrastinate_jobs WHERE status = 'doing' AND worker_id = :worker_id
+
+-- jobs_running --
+SELECT id, worker_id, attempts, losses FROM procrastinate_jobs WHERE status = 'doing'
+
+-- prune_stalled_workers --
+DELETE FROM procrastinate_workers WHERE last_heartbeat < :since RETURNING id AS worker_id
+
+-- register_worker --
+INSERT INTO procrastinate_workers (last_heartbeat) VALUES (:now) RETURNING id AS worker_id
+
+-- unregister_worker --
+DELETE FROM procrastinate_workers WHERE id = :worker_id
+
+-- update_heartbeat --
+UPDATE procrastinate_workers SET last_heartbeat = :now WHERE id = :worker_id
+
+-- select_stalled_jobs_by_started --
+SELECT * FROM procrastinate_jobs
+ WHERE status = 'doing' AND changed_at < :since
+   AND (:queue IS NULL OR queue_name = :queue) AND (:task_name IS NULL OR task_name = :task_name)
+
+-- select_stalled_jobs_by_heartbeat --
+SELECT job.*
+  FROM procrastinate_jobs AS job
+  LEFT JOIN procrastinate_workers AS worker ON worker.id = job.worker_id
+ WHERE job.status = 'doing' AND (worker.id IS NULL OR worker.last_heartbeat < :since)
+   AND (:queue IS NULL OR job.queue_name = :queue) AND (:task_name IS NULL OR job.task_name = :task_name)
+
+-- delete_old_jobs --
+DELETE FROM procrastinate_jobs
+ WHERE status IN (SELECT value FROM json_each(:statuses)) AND changed_at < :since
+   AND (:queue IS NULL OR queue_name = :queue)
+
+-- cancel_delete --
+DELETE FROM procrastinate_jobs WHERE id = :job_id AND status = 'todo' RETURNING id
+
+-- cancel_abort --
+UPDATE procrastinate_jobs
+   SET abort_requested = 1, changed_at = CASE status WHEN 'todo' THEN :now ELSE changed_at END,
+       status = CASE status WHEN 'todo' THEN 'cancelled' ELSE status END
+ WHERE id = :job_id AND status IN ('todo', 'doing')
+RETURNING id
+
+-- cancel_waiting --
+UPDATE procrastinate_jobs SET status = 'cancelled', changed_at = :now WHERE id = :job_id AND status = 'todo' RETURNING id
+
+-- get_job_status --
+SELECT status FROM procrastinate_jobs WHERE id = :job_id
+
+-- job_token --
+SELECT status, worker_id, attempts FROM procrastinate_jobs WHERE id = :job_id
+
+-- count_jobs_status --
+SELECT count(*) AS count, status FROM procrastinate_jobs GROUP BY status
+
+-- list_jobs --
+SELECT * FROM procrastinate_jobs
+ WHERE (:id IS NULL OR id = :id) AND (:queue_name IS NULL OR queue_name = :queue_name)
+   AND (:task_name IS NULL OR task_name = :task_name) AND (:status IS NULL OR status = :status)
+   AND (:lock IS NULL OR lock = :lock) AND (:queueing_lock IS NULL OR queueing_lock = :queueing_lock)
+   AND (:worker_id IS NULL OR worker_id = :worker_id)
+ ORDER BY id
+
+-- count_by --
+-- Jobs per {column} and status.
+SELECT {column} AS name, status, count(*) AS jobs_count
+  FROM procrastinate_jobs
+ WHERE {column} IS NOT NULL
+   AND (:queue_name IS NULL OR queue_name = :queue_name) AND (:task_name IS NULL OR task_name = :task_name)
+   AND (:status IS NULL OR status = :status) AND (:lock IS NULL OR lock = :lock)
+ GROUP BY 1, 2
+ ORDER BY 1, 2
+
+-- list_jobs_to_abort --
+SELECT id FROM procrastinate_jobs
+ WHERE status = 'doing' AND abort_requested = 1 AND (:queue_name IS NULL OR queue_name = :queue_name)
+
+-- check_connection --
+SELECT max(name) AS "check" FROM sqlite_master WHERE type = 'table' AND name = 'procrastinate_jobs'
+
+-- record_periodic --
+INSERT INTO procrastinate_periodic_defers (task_name, periodic_id, defer_timestamp)
+VALUES (:task_name, :periodic_id, :defer_timestamp)
+ON CONFLICT DO NOTHING
+RETURNING id
+
+-- link_periodic --
+UPDATE procrastinate_periodic_defers SET job_id = :job_id WHERE id = :id
+
+-- forget_periodic --
+DELETE FROM procrastinate_periodic_defers
+ WHERE task_name = :task_name AND periodic_id = :periodic_id AND defer_timestamp < :defer_timestamp
