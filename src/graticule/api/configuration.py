@@ -130,9 +130,7 @@ async def get_tile_settings(call: Call) -> Response:
 async def replace_tile_settings(call: Call) -> Response:
     """``PUT …/configurations/tile-settings``."""
     document = await call.json()
-    return json_response(
-        await call.services.configuration.replace_tile_settings(call.path["collectionId"], document)
-    )
+    return json_response(await call.services.configuration.replace_tile_settings(call.path["collectionId"], document))
 
 
 async def get_partition_type(call: Call) -> Response:

@@ -59,11 +59,11 @@ class Fields:
         if value is None:
             return None
         folded = value.casefold() if isinstance(value, str) else None
-        for exact in values:
-            if exact.casefold() == folded:
-                self.document[name] = exact
-                return exact
-        self.refuse(name, f"must be one of {', '.join(values)}, not {str(value)[:40]!r}")
+        exact = next((known for known in values if known.casefold() == folded), None)
+        if exact is None:
+            self.refuse(name, f"must be one of {', '.join(values)}, not {str(value)[:40]!r}")
+        self.document[name] = exact
+        return exact
 
     def whole(self, name: str, least: int, most: int, *, required: bool = False) -> None:
         """A whole number within bounds."""
@@ -80,7 +80,7 @@ class Fields:
             self.refuse(name, f"must be a number, not {str(value)[:40]!r}")
 
     def boolean(self, name: str) -> None:
-        """true or false."""
+        """A boolean."""
         if not isinstance(self.document.get(name), bool | None):
             self.refuse(name, "must be true or false")
 

@@ -1,4 +1,6 @@
-"""Is this a render option, a mosaic, tile settings, a partition type or a queryable that can be kept? (models.md)
+"""Is this a render option, a mosaic, tile settings, a partition type or a queryable that can be kept?
+
+Shapes: models.md, "Collection configuration and assets".
 
 Every function answers the document as it is stored: as it came, with enumerated values in their exact spelling.
 They raise `InvalidRequestBody`, whose message and target name the member.
