@@ -9,31 +9,28 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import mimetypes
-import os
-import tempfile
-import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import orjson
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks, MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser, parse_options_header
 
 from graticule.api.routing import Call
 from graticule.errors import InvalidRequestBody
-from graticule.ingestion.collection_assets import Upload
+from graticule.ingestion.uploads import Upload, incoming_file
 from graticule.stac.documents import JsonObject
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 #: Text parts are descriptions.
 MAX_TEXT_BYTES: Final = 1_000_000
 MAX_PARTS: Final = 20
 #: Of a part's file that wait in memory for the disk.
 _BUFFER: Final = 1 << 20
-#: A file that is this old belongs to a process that was killed, seconds.
-_LEFTOVER: Final = 24 * 3600
 
 
 @dataclass
@@ -114,19 +111,12 @@ async def receive_upload(call: Call, *, file_part: str, json_part: str) -> Async
         InvalidRequestBody: it is no form, or lacks one of the two parts.
         BodyTooLarge: it is larger than ``max_body_bytes``.
     """
-    folder = call.services.settings.uploads_dir
-    descriptor, name = await asyncio.to_thread(_temporary_file, folder)
-    path = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            form = await _parse(call, file, file_part)
+    with incoming_file(call.services.collection_assets.folder) as (path, file):
+        form = await _parse(call, file, file_part)
         if not form.has_file:
             raise InvalidRequestBody(f"The form has no part '{file_part}'.", target=file_part)
         document = _json_object(form, json_part)
         yield document, Upload(path, form.size, form.digest.hexdigest(), form.file_name, form.media_type)
-    finally:
-        with suppress(FileNotFoundError):  # storage may have taken it
-            path.unlink()
 
 
 async def _parse(call: Call, file: BinaryIO, file_part: str) -> _Form:
@@ -138,6 +128,7 @@ async def _parse(call: Call, file: BinaryIO, file_part: str) -> _Form:
             if sum(map(len, form.waiting)) >= _BUFFER:
                 await _flush(form, file)
         await _flush(form, file)
+        file.flush()
     except FormParserError as exc:
         raise InvalidRequestBody(f"The form is not well-formed: {exc}.") from exc
     if not form.is_complete:
@@ -187,12 +178,3 @@ def _text(raw: bytes) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         return raw.decode("latin-1")
-
-
-def _temporary_file(folder: Path) -> tuple[int, str]:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for old in folder.iterdir():
-        with suppress(FileNotFoundError):
-            if old.stat().st_mtime < time.time() - _LEFTOVER:
-                old.unlink()
-    return tempfile.mkstemp(dir=folder)

@@ -1,15 +1,13 @@
 """Assets of a collection itself, its thumbnail among them: uploaded by clients, not fetched (api.md 2.3).
 
 The order that keeps bytes and documents together, wherever the process dies: the ledger's row, the bytes, then one
-transaction in which the document names the new blob, the blob becomes live and the one it replaces dies. Bytes that a
-killed process left behind are given up by `give_up_abandoned`.
+transaction in which the document names the new blob, the blob becomes live and the one it replaces dies. What
+a killed process left behind is given up by `CollectionAssets.recover` when the next one starts.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,6 +19,7 @@ from graticule.catalog import Catalog, CollectionRecord
 from graticule.database import Connection, Database
 from graticule.errors import Conflict, InvalidRequestBody, NotFound
 from graticule.ingestion.service import defer_sweep
+from graticule.ingestion.uploads import Upload, abandoned
 from graticule.ingestion.validation import MAX_ASSET_KEY
 from graticule.stac.datetimes import now_us, rfc3339
 from graticule.stac.documents import Asset, JsonObject
@@ -30,22 +29,9 @@ from graticule.workflows import Engine
 
 #: The asset key that ``GET …/thumbnail`` answers.
 THUMBNAIL: Final = "thumbnail"
-#: An upload that was announced so long ago belongs to a process that was killed, microseconds.
-ABANDONED_AFTER: Final = 3600 * 1_000_000
 
 _AFTER_PLAN = crashpoints.crash_point("collection_assets.plan.after")
 _AFTER_STORE = crashpoints.crash_point("collection_assets.store.after")
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A file that a client sent."""
-
-    path: Path
-    size: int  #: bytes
-    sha256: str  #: hex
-    file_name: str | None
-    media_type: str | None
 
 
 class CollectionAssets:
@@ -55,9 +41,17 @@ class CollectionAssets:
     """
 
     def __init__(
-        self, *, database: Database, catalog: Catalog, engine: Engine, store: AssetStore, hrefs: ManagedHrefs
+        self,
+        *,
+        database: Database,
+        catalog: Catalog,
+        engine: Engine,
+        store: AssetStore,
+        hrefs: ManagedHrefs,
+        folder: Path,
     ) -> None:
-        """Take the parts this work needs."""
+        """Take the parts this work needs, and the folder of files that clients are sending."""
+        self.folder = folder
         self._database = database
         self._catalog = catalog
         self._engine = engine
@@ -76,7 +70,7 @@ class CollectionAssets:
         def admit(assets: JsonObject) -> None:
             if key in assets:
                 raise Conflict(
-                    f"Collection '{collection_id}' has an asset '{key}' already: replace it with PUT, or use another key.",
+                    f"Collection '{collection_id}' has an asset '{key}': replace it with PUT, or use another key.",
                     target="key",
                 )
 
@@ -137,10 +131,17 @@ class CollectionAssets:
                 return None, href
             blob = ledger.find(tx, *name)
             if blob is None:
-                raise NotFound(f"The asset '{THUMBNAIL}' of collection '{collection_id}' has no bytes.", target=THUMBNAIL)
+                raise NotFound(
+                    f"The asset '{THUMBNAIL}' of collection '{collection_id}' has no bytes.", target=THUMBNAIL
+                )
             return blob, href
 
         return await self._database.read(find)
+
+    async def recover(self) -> None:
+        """Give up the uploads of processes that were killed, at the start of one."""
+        for path in abandoned(self.folder):
+            await self._database.write(partial(self._give_up, upload_id=path.name))
 
     # --- inside
 
@@ -149,10 +150,9 @@ class CollectionAssets:
     ) -> CollectionRecord:
         if upload.size == 0:
             raise InvalidRequestBody("The file is empty.", target="file")
-        upload_id = str(uuid.uuid4())
         media_type = data.get("type") or upload.media_type
         file_name = upload.file_name or key + layout.extension_for(media_type, "")
-        name = layout.collection_asset_key(upload_id, key, file_name)
+        name = layout.collection_asset_key(upload.id, key, file_name)
 
         def plan(tx: Connection) -> str:
             record = self._existing(tx, collection_id)
@@ -163,7 +163,7 @@ class CollectionAssets:
                 key=name,
                 collection_id=collection_id,
                 item_id=None,
-                operation_id=upload_id,
+                operation_id=upload.id,
                 asset_key=key,
                 media_type=media_type,
             )
@@ -180,13 +180,13 @@ class CollectionAssets:
                 assets = document.setdefault("assets", {})
                 admit(assets)  # once more: another request may have been faster
                 ledger.stored(tx, container, name, size=blob.size, sha256=blob.sha256, etag=blob.etag)
-                ledger.publish(tx, upload_id, None)
+                ledger.publish(tx, upload.id, None)
                 assets[key] = _asset(data, self._hrefs.stored(container, name), media_type)
                 return self._rewrite(tx, collection_id, document)
 
             return await self._database.write(publish)
         except BaseException:
-            await self._database.write(partial(self._give_up, upload_id=upload_id))
+            await self._database.write(partial(self._give_up, upload_id=upload.id))
             raise
 
     def _give_up(self, tx: Connection, upload_id: str) -> None:
@@ -203,7 +203,7 @@ class CollectionAssets:
         document["msft:_updated"] = rfc3339(now_us())
         self._catalog.replace_collection(tx, collection_id, orjson.dumps(stored_form(document)))
         record = self._existing(tx, collection_id)
-        if bury_unnamed(tx, self._hrefs, record) + give_up_abandoned(tx):
+        if bury_unnamed(tx, self._hrefs, record):
             defer_sweep(self._engine, tx)
         return record
 
@@ -222,11 +222,6 @@ def bury_unnamed(tx: Connection, hrefs: ManagedHrefs, record: CollectionRecord) 
     return sum(ledger.bury(tx, blob.container, blob.key) for blob in unnamed)
 
 
-def give_up_abandoned(tx: Connection) -> int:
-    """Bury what uploads of killed processes have left; answers how many blobs."""
-    return ledger.bury_uploads(tx, before=now_us() - ABANDONED_AFTER)
-
-
 def check_asset(data: JsonObject, key: str | None) -> str:
     """The key that a description names; with a `key` it may leave it out, but not say otherwise.
 
@@ -237,9 +232,7 @@ def check_asset(data: JsonObject, key: str | None) -> str:
     if not isinstance(named, str) or not named:
         raise InvalidRequestBody("The asset's description has no 'key'.", target="data.key")
     if key is not None and named != key:
-        raise InvalidRequestBody(
-            f"The asset's 'key' is '{named[:80]}' but the URL names '{key}'.", target="data.key"
-        )
+        raise InvalidRequestBody(f"The asset's 'key' is '{named[:80]}' but the URL names '{key}'.", target="data.key")
     if len(named) > MAX_ASSET_KEY or "/" in named or not named.isprintable() or named in {".", ".."}:
         raise InvalidRequestBody(
             f"The asset's 'key' must have at most {MAX_ASSET_KEY} characters and stand in one segment of a URL:"
