@@ -22,7 +22,9 @@ from graticule.access import (
     open_tokens,
 )
 from graticule.catalog import Catalog, SqlCatalog
+from graticule.configuration import Configuration, forget_collection
 from graticule.database import Connection, Database
+from graticule.ingestion.collection_assets import CollectionAssets
 from graticule.ingestion.conversion.pool import ConversionPool
 from graticule.ingestion.copying import Copier
 from graticule.ingestion.service import Ingestion
@@ -50,9 +52,12 @@ class Services:
     managed_identity: ManagedIdentity
     tokens: Tokens
     ingestion: Ingestion
+    collection_assets: CollectionAssets
+    configuration: Configuration
 
     def forget_collection(self, tx: Connection, collection_id: str) -> None:
         """Clear what other rooms keep for a collection that is being deleted."""
+        forget_collection(tx, collection_id)
 
 
 @asynccontextmanager
@@ -95,6 +100,15 @@ async def open_services(settings: Settings, *, works: bool) -> AsyncIterator[Ser
             ingestion=Ingestion(
                 settings=settings, database=database, catalog=catalog, engine=engine, sealer=sealer, hrefs=hrefs
             ),
+            collection_assets=CollectionAssets(
+                database=database,
+                catalog=catalog,
+                engine=engine,
+                store=store,
+                hrefs=hrefs,
+                folder=settings.uploads_dir,
+            ),
+            configuration=Configuration(database=database, catalog=catalog),
         )
         Workflows(
             settings=settings,

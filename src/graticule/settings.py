@@ -174,6 +174,11 @@ class Settings(BaseSettings):
         """Where downloads and conversions live until they are stored."""
         return self.data_dir / "staging"
 
+    @property
+    def uploads_dir(self) -> Path:
+        """Where files that clients send live until they are stored; a starting worker wipes only `staging_dir`."""
+        return self.data_dir / "uploads"
+
     def effective(self) -> dict[str, Any]:
         """The settings as they are in force, ready to print; secrets are masked by their type."""
         return self.model_dump(mode="json")

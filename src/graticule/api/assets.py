@@ -46,8 +46,19 @@ async def read_blob(call: Call) -> Response:
     container, key = call.path["container"], call.path["key"]
     query = call.request.scope.get("query_string", b"").decode("latin-1")
     await call.services.tokens.verify(container, key, query)
+    # Keys are written once: what a URL names never changes. Private, because the URL is the permission.
+    return await send_blob(call, container, key, cache_control="private, max-age=3600")
+
+
+async def send_blob(call: Call, container: str, key: str, *, cache_control: str) -> Response:
+    """The bytes of a blob, or a range of them, to a caller who may read it.
+
+    Raises:
+        NotFound: there is no such blob.
+        RangeNotSatisfiable: the range lies outside it.
+    """
     blob = await _find(call, container, key)
-    headers = _headers(blob)
+    headers = {**_headers(blob), "Cache-Control": cache_control}
     if _not_modified(call, blob):
         return Response(status_code=304, headers=headers)
     span = _span(call, blob)
@@ -72,8 +83,13 @@ async def _find(call: Call, container: str, key: str) -> _Blob:
         size=record.size,
         etag=f'"{record.sha256[:32]}"',
         modified=datetime.fromtimestamp(record.created // 1_000_000, UTC),
-        media_type=record.media_type or "application/octet-stream",
+        media_type=_header_value(record.media_type) or "application/octet-stream",
     )
+
+
+def _header_value(media_type: str | None) -> str | None:
+    """None where what a client declared cannot stand in a header."""
+    return media_type if media_type and media_type.isascii() and media_type.isprintable() else None
 
 
 def _headers(blob: _Blob) -> dict[str, str]:
@@ -81,8 +97,6 @@ def _headers(blob: _Blob) -> dict[str, str]:
         "ETag": blob.etag,
         "Last-Modified": format_datetime(blob.modified, usegmt=True),
         "Accept-Ranges": "bytes",
-        # Keys are written once: what a URL names never changes. Private, because the URL is the permission.
-        "Cache-Control": "private, max-age=3600",
         "x-ms-blob-type": "BlockBlob",
         "x-ms-version": "2024-11-04",
         # User files are data, never pages of this site.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -59,8 +59,8 @@ class Call:
         explicit = "api-version" in self.request.query_params
         return Links(base_url(self.request, self.services.settings), self.version, explicit)
 
-    async def body(self) -> bytes:
-        """The whole body, at most ``max_body_bytes``.
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, at most ``max_body_bytes``.
 
         Raises:
             BodyTooLarge: it is larger; the rest is not read.
@@ -69,14 +69,16 @@ class Call:
         declared = self.request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
             raise BodyTooLarge(_too_large(limit))
-        chunks: list[bytes] = []
         size = 0
         async for chunk in self.request.stream():
             size += len(chunk)
             if size > limit:
                 raise BodyTooLarge(_too_large(limit))
-            chunks.append(chunk)
-        return b"".join(chunks)
+            yield chunk
+
+    async def body(self) -> bytes:
+        """The whole body; as `chunks`."""
+        return b"".join([chunk async for chunk in self.chunks()])
 
     async def json(self) -> Any:
         """The body as JSON.
@@ -190,4 +192,4 @@ async def _authorise(endpoint: Endpoint, request: Request, services: Services) -
 
 
 def _too_large(limit: int) -> str:
-    return f"The request body is larger than {limit} bytes (GRATICULE_MAX_BODY_BYTES): send fewer items at a time."
+    return f"The request body is larger than {limit} bytes (GRATICULE_MAX_BODY_BYTES): send less at a time."

@@ -40,6 +40,7 @@ async def serve_api(settings: Settings, host: str, port: int, *, tls: bool, anno
         announce: printed when requests can be served, with ``{url}`` filled in.
     """
     async with open_services(settings, works=False) as services:
+        await services.collection_assets.recover()
         files = prepare_tls(settings.data_dir, [host]) if tls else None
         server = Server(
             create_app(services),

@@ -1,0 +1,150 @@
+"""What clients may ask of a collection's configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from graticule.catalog import Catalog
+from graticule.configuration import store
+from graticule.configuration.models import BUILT_IN_QUERYABLES, Kind, PartitionType, Queryable, TileSettings
+from graticule.configuration.validation import (
+    check_entries,
+    check_entry,
+    check_partition_type,
+    check_tile_settings,
+)
+from graticule.database import Connection, Database
+from graticule.errors import InvalidRequestBody, NotFound
+from graticule.stac.documents import JsonObject
+
+T = TypeVar("T")
+
+
+class Configuration:
+    """Reads and writes the configuration of collections.
+
+    Every method that names a collection raises `NotFound` where there is none, or it is being deleted; those that take
+    a document raise `InvalidRequestBody`, whose message and target name the member that is wrong.
+    """
+
+    def __init__(self, *, database: Database, catalog: Catalog) -> None:
+        """Take the parts this room works with; the catalog says which collections there are."""
+        self._database = database
+        self._catalog = catalog
+
+    async def whole(self, collection_id: str) -> JsonObject:
+        """Everything that is shown of a collection's configuration, in one document."""
+        return await self._read(collection_id, partial(store.configuration, collection_id=collection_id))
+
+    # --- render options, mosaics, queryables
+
+    async def entries(self, collection_id: str, kind: Kind) -> list[JsonObject]:
+        """Every entry of a kind, in the order in which they were added."""
+        return await self._read(collection_id, lambda tx: store.entries(tx, collection_id, kind))
+
+    async def entry(self, collection_id: str, kind: Kind, entry_id: str) -> JsonObject:
+        """One entry.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+        return await self._read(collection_id, lambda tx: store.entry(tx, collection_id, kind, entry_id))
+
+    async def add(self, collection_id: str, kind: Kind, document: Any) -> list[JsonObject]:
+        """Add the entry, or all of a list of them; answers what was added.
+
+        Raises:
+            Conflict: one of the ids is taken; nothing was added.
+        """
+        documents = check_entries(kind, document)
+        await self._write(collection_id, lambda tx: store.add(tx, collection_id, kind, documents))
+        return documents
+
+    async def replace(self, collection_id: str, kind: Kind, entry_id: str, document: Any) -> JsonObject:
+        """Replace an entry; answers it.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+        checked = check_entry(kind, document, entry_id)
+        await self._write(collection_id, lambda tx: store.replace(tx, collection_id, kind, checked))
+        return checked
+
+    async def remove(self, collection_id: str, kind: Kind, entry_id: str) -> None:
+        """Remove an entry.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+        await self._write(collection_id, lambda tx: store.remove(tx, collection_id, kind, entry_id))
+
+    # --- tile settings, partition type
+
+    async def tile_settings(self, collection_id: str) -> TileSettings:
+        """The tile settings in force."""
+        return await self._read(collection_id, lambda tx: store.tile_settings(tx, collection_id))
+
+    async def replace_tile_settings(self, collection_id: str, document: Any) -> TileSettings:
+        """Replace the tile settings; answers them."""
+        checked = check_tile_settings(document)
+        await self._write(collection_id, lambda tx: store.put_tile_settings(tx, collection_id, checked))
+        return cast("TileSettings", checked)
+
+    async def partition_type(self, collection_id: str) -> PartitionType:
+        """The partition type in force."""
+        return await self._read(collection_id, lambda tx: store.partition_type(tx, collection_id))
+
+    async def replace_partition_type(self, collection_id: str, document: Any) -> None:
+        """Set the partition type of a collection that has no items yet.
+
+        Raises:
+            InvalidRequestBody: it has items, and another partition type (api.md 2.4).
+        """
+        checked = check_partition_type(document)
+        scheme = checked["scheme"]
+        if await self._catalog.item_count(collection_id):
+            if (await self.partition_type(collection_id))["scheme"] == scheme:
+                return
+            raise InvalidRequestBody(
+                f"Collection '{collection_id}' has items: its partition type can be set only before the first of them.",
+                target="scheme",
+            )
+        await self._write(collection_id, lambda tx: store.put_partition_type(tx, collection_id, checked))
+
+    # --- what can be filtered by
+
+    async def queryables(self, collection_id: str) -> dict[str, JsonObject]:
+        """The properties that a collection's items can be filtered by: name → JSON schema."""
+        return _schemas(await self._read(collection_id, lambda tx: store.queryables(tx, collection_id)))
+
+    async def catalog_queryables(self) -> dict[str, JsonObject]:
+        """The same for a search in all collections: their union, as the STAC API's filter extension allows.
+
+        Of definitions of one name the oldest stands.
+        """
+        collections = {record.id for record in await self._catalog.collections()}
+        found = await self._database.read(store.all_queryables)
+        return _schemas([queryable for collection_id, queryable in found if collection_id in collections])
+
+    # --- inside
+
+    async def _read(self, collection_id: str, work: Callable[[Connection], T]) -> T:
+        return await self._database.read(partial(self._with_collection, collection_id=collection_id, work=work))
+
+    async def _write(self, collection_id: str, work: Callable[[Connection], T]) -> T:
+        return await self._database.write(partial(self._with_collection, collection_id=collection_id, work=work))
+
+    def _with_collection(self, tx: Connection, *, collection_id: str, work: Callable[[Connection], T]) -> T:
+        record = self._catalog.collection_in(tx, collection_id)
+        if record is None or record.deleting:
+            raise NotFound(f"Collection '{collection_id}' does not exist.", target="collectionId")
+        return work(tx)
+
+
+def _schemas(queryables: list[Queryable]) -> dict[str, JsonObject]:
+    defined: dict[str, JsonObject] = {}
+    for queryable in queryables:
+        defined.setdefault(queryable["name"], queryable["definition"])
+    return BUILT_IN_QUERYABLES | defined

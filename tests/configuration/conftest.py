@@ -1,0 +1,35 @@
+"""A catalog with collections, and the configuration room on top of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import orjson
+import pytest
+
+from graticule.catalog import Catalog, SqlCatalog
+from graticule.configuration import Configuration
+from graticule.database import Database
+
+AddCollection = Callable[[str], None]
+
+
+@pytest.fixture
+def catalog(database: Database) -> Catalog:
+    return SqlCatalog(database)
+
+
+@pytest.fixture
+def add_collection(database: Database, catalog: Catalog) -> AddCollection:
+    def add(collection_id: str) -> None:
+        doc = orjson.dumps({"type": "Collection", "links": [], "id": collection_id})
+        database.write_now(lambda tx: catalog.add_collection(tx, collection_id, doc, f"{collection_id}-0badcafe"))
+
+    return add
+
+
+@pytest.fixture
+def configuration(database: Database, catalog: Catalog, add_collection: AddCollection) -> Configuration:
+    """With one collection, ``naip``."""
+    add_collection("naip")
+    return Configuration(database=database, catalog=catalog)
