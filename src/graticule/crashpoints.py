@@ -1,8 +1,9 @@
 """Named places where a crash test may kill this process.
 
-A crash point does nothing unless ``GRATICULE_CRASH_POINT`` names it, as ``name`` or ``name:n`` (the n-th time it is
-reached). Then the process sends itself SIGKILL, as a power cut or the kernel's memory killer would.
-``GRATICULE_CRASH_ONCE`` may name a file that is made just before, so that the restarted process does not die again.
+A crash point does nothing unless ``GRATICULE_CRASH_POINT`` names it, as ``name`` or ``name:n`` (the n-th time that this
+process reaches it). Then the process sends itself SIGKILL, as a power cut or the kernel's memory killer would.
+``GRATICULE_CRASH_LOG`` names a file that each kill adds a line to, and ``GRATICULE_CRASH_TIMES`` how many there may be
+(default 1), so that restarted processes die so often and no more.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ def reach(name: str) -> None:
     _reached[name] = _reached.get(name, 0) + 1
     if _reached[name] < int(nth or 1):
         return
-    once = os.environ.get("GRATICULE_CRASH_ONCE")
-    if once:
-        try:
-            Path(once).touch(exist_ok=False)
-        except FileExistsError:
+    log = os.environ.get("GRATICULE_CRASH_LOG")
+    if log:
+        path = Path(log)
+        kills = path.read_text("utf-8").count("\n") if path.exists() else 0
+        if kills >= int(os.environ.get("GRATICULE_CRASH_TIMES", "1")):
             return
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{name} {os.getpid()}\n")
     os.kill(os.getpid(), signal.SIGKILL)

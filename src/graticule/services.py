@@ -5,6 +5,8 @@ The API and the worker are the same parts in two processes; the worker has those
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -21,9 +23,13 @@ from graticule.access import (
 )
 from graticule.catalog import Catalog, SqlCatalog
 from graticule.database import Connection, Database
+from graticule.ingestion.conversion.pool import ConversionPool
+from graticule.ingestion.copying import Copier
 from graticule.ingestion.service import Ingestion
+from graticule.ingestion.workflows import Workflows
 from graticule.sealing import Sealer, open_sealer
 from graticule.settings import Settings
+from graticule.sources import Fetcher
 from graticule.storage import AssetStore, ManagedHrefs
 from graticule.workflows import Engine
 
@@ -50,8 +56,12 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
+async def open_services(settings: Settings, *, works: bool) -> AsyncIterator[Services]:
     """Open a catalog.
+
+    Args:
+        settings: its settings.
+        works: open what a worker needs besides: the door to sources, and conversion.
 
     Raises:
         SettingsError: a folder or key cannot be used; the message says which and what to do.
@@ -60,28 +70,40 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         sealer = open_sealer(settings)
         database = Database(settings.database_path)
         stack.callback(database.close)
-        engine = await stack.enter_async_context(Engine(database))
+        engine = Engine(database, worker_name=f"{socket.gethostname()}-{os.getpid()}")
         catalog = SqlCatalog(database)
-        hrefs = ManagedHrefs(await database.write(_catalog_id))
         issuer = open_issuer(database, sealer, settings)
-        yield Services(
+        hrefs = ManagedHrefs(issuer.catalog_id)
+        store = AssetStore(settings.assets_dir)
+        copier = None
+        if works:
+            fetcher = await stack.enter_async_context(Fetcher(settings))
+            pool = await stack.enter_async_context(ConversionPool(settings, settings.staging_dir))
+            copier = Copier(settings=settings, database=database, store=store, hrefs=hrefs, fetcher=fetcher, pool=pool)
+        services = Services(
             settings=settings,
             sealer=sealer,
             database=database,
             engine=engine,
             catalog=catalog,
-            store=AssetStore(settings.assets_dir),
+            store=store,
             hrefs=hrefs,
             issuer=issuer,
             identity=open_identity(issuer, settings),
             managed_identity=open_managed_identity(database, sealer, settings, issuer),
             tokens=open_tokens(database, sealer, settings),
             ingestion=Ingestion(
-                settings=settings,
-                database=database,
-                catalog=catalog,
-                engine=engine,
-                sealer=sealer,
-                hrefs=hrefs,
+                settings=settings, database=database, catalog=catalog, engine=engine, sealer=sealer, hrefs=hrefs
             ),
         )
+        Workflows(
+            settings=settings,
+            database=database,
+            catalog=catalog,
+            engine=engine,
+            sealer=sealer,
+            store=store,
+            copier=copier,
+            forget_collection=services.forget_collection,
+        ).register()
+        yield services

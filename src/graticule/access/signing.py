@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from graticule.access.tokens import TOKEN_PARAMETERS, Tokens
+
+_NOT_A_NAME: Final = frozenset({"", ".", ".."})
 
 
 class SignedHref(NamedTuple):
@@ -34,21 +36,38 @@ class ManagedHref(NamedTuple):
         return f"{self.location}?{self.query}&{token}" if self.query else f"{self.location}?{token}"
 
 
-def managed_href(href: str, base: str) -> ManagedHref | None:
-    """Take apart an href under ``{base}/blobs/``; None for every other."""
-    location, _, query = href.partition("#")[0].partition("?")
-    try:
-        here, there = urlsplit(base), urlsplit(location)
-        same_origin = _origin(here) == _origin(there)
-    except ValueError:  # a malformed host or port
-        return None
-    prefix = f"{here.path.rstrip('/')}/blobs/"
-    if not same_origin or not there.path.startswith(prefix):
-        return None
-    container, slash, key = unquote(there.path[len(prefix) :]).partition("/")
-    if not container or not slash or not key or any(part in {"", ".", ".."} for part in (container, *key.split("/"))):
-        return None
-    return ManagedHref(location, _without_token(query), container, key)
+class BlobBase:
+    """The place of managed assets under a base URL: ``{base}/blobs/{container}/{key}``."""
+
+    def __init__(self, base: str) -> None:
+        """Take the base URL of this catalog, without ``/blobs``."""
+        parts = urlsplit(base)
+        self._prefix = f"{base.rstrip('/')}/blobs/"
+        self._origin = _origin(parts)
+        self._path = f"{parts.path.rstrip('/')}/blobs/"
+
+    def managed(self, href: str) -> ManagedHref | None:
+        """Take apart an href that is a managed asset of this catalog; None for every other."""
+        location, _, query = href.partition("#")[0].partition("?")
+        path = self._path_below(location)
+        if path is None:
+            return None
+        container, _, key = unquote(path).partition("/")
+        if not container or not key or any(part in _NOT_A_NAME for part in (container, *key.split("/"))):
+            return None
+        return ManagedHref(location, _without_token(query) if query else "", container, key)
+
+    def _path_below(self, location: str) -> str | None:
+        if location.startswith(self._prefix):
+            return location[len(self._prefix) :]
+        if "/blobs/" not in location:
+            return None
+        try:  # the same origin may be written in other ways
+            parts = urlsplit(location)
+            same = _origin(parts) == self._origin
+        except ValueError:  # a malformed host or port
+            return None
+        return parts.path[len(self._path) :] if same and parts.path.startswith(self._path) else None
 
 
 async def sign_href(tokens: Tokens, href: str, base: str, minutes: int | None = None) -> SignedHref:
@@ -64,7 +83,7 @@ async def sign_href(tokens: Tokens, href: str, base: str, minutes: int | None = 
         InvalidParameter: ``minutes`` is not allowed.
     """
     minutes = tokens.minutes(minutes)  # refused also where nothing is signed
-    managed = managed_href(href, base)
+    managed = BlobBase(base).managed(href)
     if managed is None:
         return SignedHref(href, None)
     minted = await tokens.mint_blob(managed.container, managed.key, minutes)
@@ -80,10 +99,11 @@ async def sign_document(tokens: Tokens, document: dict[str, Any], base: str, min
         InvalidParameter: ``minutes`` is not allowed.
     """
     minutes = tokens.minutes(minutes)
+    blobs = BlobBase(base)
     minted: dict[str, str] = {}
     for asset in _assets(document):
         href = asset.get("href")
-        managed = managed_href(href, base) if isinstance(href, str) else None
+        managed = blobs.managed(href) if isinstance(href, str) else None
         if managed is None:
             continue
         if managed.container not in minted:

@@ -1,4 +1,4 @@
-"""Owns: the HTTP interface, as a table of endpoints. Refuses: to decide anything but who may call and how it is written.
+"""Owns: the HTTP interface, as a table of endpoints. Refuses: to decide anything but who may call, and the wire form.
 
 Entry points: `ENDPOINTS`, from which routes, the OpenAPI document and the access test are made.
 """

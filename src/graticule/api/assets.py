@@ -1,7 +1,8 @@
 """Managed assets by signed URL: enough of Azure Blob's GET and HEAD for GDAL, browsers and Azure readers.
 
 Without a signature 409 ``PublicAccessNotPermitted``, with one that does not fit 403 ``AuthenticationFailed``, both
-before it is said whether the blob exists. Ranges, validators and headers: RFC 9110 sections 13 and 14; Azure Blob's Get Blob.
+before it is said whether the blob exists. Ranges, validators and headers: RFC 9110 sections 13 and 14, and Azure
+Blob's Get Blob.
 """
 
 from __future__ import annotations

@@ -153,7 +153,8 @@ async def _answer(endpoint: Endpoint, request: Request) -> Response:
     try:
         principal = await _authorise(endpoint, request, services)
         call = Call(request, services, principal)
-        _ = call.version  # an unknown version is refused before anything is done
+        if endpoint.role is not None:
+            _ = call.version  # an unknown version is refused before anything is done; public protocols have their own
         response = await endpoint.handler(call)
     except GraticuleError as exc:
         if not isinstance(exc, RequestError):

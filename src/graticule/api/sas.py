@@ -17,7 +17,7 @@ async def collection_token(call: Call) -> Response:
     minutes = duration_minutes(call)
     record = await call.services.catalog.collection(call.path["collectionId"])
     minted = await call.services.tokens.mint_container(record.container, minutes)
-    return json_response({"msft:expiry": _expiry(minted.expiry), "token": minted.token})
+    return json_response({"msft:expiry": _expiry(minted.expires_at), "token": minted.query})
 
 
 async def sign(call: Call) -> Response:
@@ -28,8 +28,8 @@ async def sign(call: Call) -> Response:
         raise InvalidParameter("href is required: the URL of an asset of this catalog.", target="href")
     signed = await sign_href(call.services.tokens, href, call.links.base, minutes)
     body: dict[str, str] = {"href": signed.href}
-    if signed.expiry is not None:
-        body["msft:expiry"] = _expiry(signed.expiry)
+    if signed.expires_at is not None:
+        body["msft:expiry"] = _expiry(signed.expires_at)
     return json_response(body)
 
 

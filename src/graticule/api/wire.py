@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from graticule.api.links import Links
+from graticule.stac.datetimes import rfc3339
 from graticule.workflows.journal import Operation
-
-
-def timestamp(us: int) -> str:
-    """RFC 3339 with six fractional digits and ``Z`` (api.md 8.8)."""
-    return datetime.fromtimestamp(us / 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def operation(value: Operation) -> dict[str, Any]:
@@ -20,15 +15,15 @@ def operation(value: Operation) -> dict[str, Any]:
         "id": value.id,
         "status": value.status,
         "type": value.type,
-        "creationTime": timestamp(value.created),
-        "statusHistory": [{**entry, "timestamp": timestamp(entry["timestamp"])} for entry in value.history],
+        "creationTime": rfc3339(value.created),
+        "statusHistory": [{**entry, "timestamp": rfc3339(entry["timestamp"])} for entry in value.history],
     }
     if value.collection_id is not None:
         body["collectionId"] = value.collection_id
     if value.started is not None:
-        body["startTime"] = timestamp(value.started)
+        body["startTime"] = rfc3339(value.started)
     if value.finished is not None:
-        body["finishTime"] = timestamp(value.finished)
+        body["finishTime"] = rfc3339(value.finished)
     if value.total is not None:
         counts = {
             "TotalItems": value.total,

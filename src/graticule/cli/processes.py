@@ -13,8 +13,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from granian.constants import Interfaces
-from granian.server.common import SSLProtocols
+from granian.constants import Interfaces, SSLProtocols
 from granian.server.embed import Server
 
 from graticule.access import prepare_tls
@@ -41,10 +40,7 @@ async def serve_api(settings: Settings, host: str, port: int, *, tls: bool, anno
         announce: printed when requests can be served, with ``{url}`` filled in.
     """
     async with open_services(settings, works=False) as services:
-        certificate = {}
-        if tls:
-            files = prepare_tls(settings.data_dir, [host])
-            certificate = {"ssl_cert": files.certificate, "ssl_key": files.key}
+        files = prepare_tls(settings.data_dir, [host]) if tls else None
         server = Server(
             create_app(services),
             address=host,
@@ -53,7 +49,8 @@ async def serve_api(settings: Settings, host: str, port: int, *, tls: bool, anno
             websockets=False,
             log_enabled=False,
             ssl_protocol_min=SSLProtocols.tls12,
-            **certificate,
+            ssl_cert=files.certificate if files else None,
+            ssl_key=files.key if files else None,
         )
         url = settings.public_url or f"{'https' if tls else 'http'}://{_authority(host, port)}"
         serving = asyncio.create_task(server.serve())
@@ -61,7 +58,7 @@ async def serve_api(settings: Settings, host: str, port: int, *, tls: bool, anno
         await _listening(host, port, serving)
         if announce is not None:
             write_address(settings.data_dir, url)
-            print(announce.format(url=url), flush=True)  # noqa: T201 - what `serve` promises to say
+            print(announce.format(url=url), flush=True)
         await serving
 
 
@@ -95,8 +92,8 @@ async def _maintain(services: Services) -> None:
 async def _among_workers(folder: Path, recover: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
     """Hold a share of the workers' lock. Who gets it whole knows that all earlier workers are dead, and recovers.
 
-    The kernel frees a lock with its process, so a killed worker's jobs are free as soon as the next one starts; a worker
-    that only hangs keeps its share, and its jobs until its heartbeat is missed.
+    The kernel frees a lock with its process, so a killed worker's jobs are free as soon as the next one starts; a
+    worker that only hangs keeps its share, and its jobs until its heartbeat is missed.
     """
     descriptor = os.open(folder / "workers.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

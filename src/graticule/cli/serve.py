@@ -40,7 +40,7 @@ def serve(
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Answer requests only.")] = False,
 ) -> int:
     """Start the catalog: it stays up until Ctrl-C or SIGTERM."""
-    from graticule.cli.supervision import Child, Supervisor  # noqa: PLC0415 - not needed for `--help`
+    from graticule.cli.supervision import Child, supervise  # noqa: PLC0415 - not needed for `--help`
     from graticule.sealing import prepare_data_dir  # noqa: PLC0415
     from graticule.settings import load_settings  # noqa: PLC0415
 
@@ -55,12 +55,7 @@ def serve(
         children += [Child(f"API process {number}", api_command) for number in range(2, settings.api_processes + 1)]
         if not no_worker:
             children.append(Child("The worker", [*graticule, "worker", *folder, "--quiet"]))
-        return asyncio.run(_supervise(Supervisor, children))
-
-
-async def _supervise(supervisor: type, children: list[object]) -> int:
-    code: int = await supervisor(children, report=lambda text: print(f"graticule: {text}", file=sys.stderr)).run()
-    return code
+        return asyncio.run(supervise(children))
 
 
 def api(
@@ -72,9 +67,9 @@ def api(
     announce: bool = False,
 ) -> None:
     """Answer HTTP requests: one of the processes that `serve` watches."""
-    from graticule.cli.supervision import adopt  # noqa: PLC0415
     from graticule.cli.logs import set_up_logging  # noqa: PLC0415
     from graticule.cli.processes import serve_api  # noqa: PLC0415 - the heavy imports
+    from graticule.cli.supervision import adopt  # noqa: PLC0415
     from graticule.settings import load_settings  # noqa: PLC0415
 
     adopt()

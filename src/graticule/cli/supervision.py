@@ -112,6 +112,11 @@ class Supervisor:
             return
 
 
+async def supervise(children: Sequence[Child]) -> int:
+    """Keep children running until SIGTERM or SIGINT, telling on stderr what died; answers the exit code."""
+    return await Supervisor(children, report=lambda text: print(f"graticule: {text}", file=sys.stderr)).run()
+
+
 def adopt() -> None:
     """In a child: die with the supervisor that started it."""
     parent = os.environ.pop("GRATICULE_PARENT_PID", None)

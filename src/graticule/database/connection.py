@@ -323,6 +323,6 @@ def _refuse_network_file_system(folder: Path) -> None:
             best, kind = point, fields[2]
     if kind in _NETWORK_FILE_SYSTEMS:
         raise SettingsError(
-            f"The data folder {folder} lies on a network file system ({kind}), where SQLite's locks cannot be relied on: "
-            "name a local folder with --data-dir."
+            f"The data folder {folder} lies on a network file system ({kind}), where SQLite's locks cannot be relied"
+            " on: name a local folder with --data-dir."
         )

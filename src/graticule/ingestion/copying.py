@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
@@ -26,14 +27,17 @@ from graticule.errors import (
     InvalidAssetHref,
 )
 from graticule.ingestion.conversion import (
-    ConversionPool,
     ConversionRequest,
     ConversionResult,
+    Outcome,
+    SidecarKind,
     georeference_of,
+    has_classes,
     sidecars_of,
     wants_conversion,
 )
-from graticule.ingestion.publishing import COG_MEDIA_TYPE
+from graticule.ingestion.conversion.models import COG_MEDIA_TYPE
+from graticule.ingestion.conversion.pool import ConversionPool
 from graticule.settings import Settings
 from graticule.sources import Download, Fetcher, redact
 from graticule.stac.documents import Asset, Item
@@ -126,7 +130,7 @@ class Copier:
         href = asset["href"]
         async with slots:
             if (blob := self._hrefs.parse_stored(href)) is not None:
-                download = await self._fetch_managed(*blob, path)
+                download = await self._fetch_managed(blob[0], blob[1], path)
             else:
                 download = await self._fetcher.download(href, path, max_bytes=self._settings.max_asset_bytes)
         crashpoints.reach(_AFTER_FETCH)
@@ -159,29 +163,31 @@ class Copier:
                 )
             raise named from exc
 
-    async def _convert(self, work: ItemWork, key: str, asset: Asset, files: _Files) -> tuple[Path, str]:
-        """The file to store, and ``converted``, ``copied`` or ``untouched``."""
+    async def _convert(self, work: ItemWork, key: str, asset: Asset, files: _Files) -> tuple[Path, Outcome]:
+        """The file to store, and what became of it."""
         path = self._path(work, key)
         assets = work.item["assets"]
         if self._hrefs.parse_stored(asset["href"]) is not None:
-            return path, "copied"  # it was looked at when it came in first
-        if not wants_conversion(key, asset):
-            return path, "untouched"
-        sidecars: dict[str, str] = {}
+            return path, Outcome.COPIED  # it was looked at when it came in first
+        if not wants_conversion(key, asset, asset["href"]):
+            return path, Outcome.UNTOUCHED
+        sidecars: dict[SidecarKind, Path] = {}
         for kind, other in sidecars_of(key, assets).items():
             await files.tasks[other]
-            sidecars[kind] = str(self._path(work, other))
+            sidecars[kind] = self._path(work, other)
         request = ConversionRequest(
-            path=str(path),
-            out_path=str(path.with_name(path.name + ".cog.tif")),
+            source=path,
+            output=path.with_name(f"{path.name}.cog.tif"),
+            name=key,
             media_type=asset.get("type"),
             roles=tuple(asset.get("roles") or ()),
             sidecars=sidecars,
             georeference=georeference_of(work.item, key),
+            has_classes=has_classes(asset),
         )
         result = await self._convert_patiently(work, request)
         crashpoints.reach(_AFTER_CONVERT)
-        return Path(request.out_path) if result.outcome == "converted" else path, result.outcome
+        return result.path, result.outcome
 
     async def _convert_patiently(self, work: ItemWork, request: ConversionRequest) -> ConversionResult:
         """Convert again after a crash of the conversion process, until the item counts as poison."""
@@ -206,10 +212,10 @@ class Copier:
                     ) from exc
 
     async def _keep(
-        self, work: ItemWork, key: str, asset: Asset, download: Download, path: Path, outcome: str, begun: float
+        self, work: ItemWork, key: str, asset: Asset, download: Download, path: Path, outcome: Outcome, begun: float
     ) -> StoredAsset:
         media_type = _media_type(asset, download, outcome)
-        ending = ".tif" if outcome == "converted" else extension(media_type, asset["href"])
+        ending = ".tif" if outcome is Outcome.CONVERTED else extension(media_type, asset["href"])
         name = item_asset_key(work.operation.id, work.item_id, key, ending)
 
         def plan(tx: Connection) -> None:
@@ -228,12 +234,12 @@ class Copier:
 
         await self._database.write(plan)
         crashpoints.reach(_AFTER_PLAN)
-        checksum = download.sha256 if outcome != "converted" else None
+        checksum = download.sha256 if outcome is not Outcome.CONVERTED else None
         blob = await self._store.put_file(work.container, name, path, checksum)
         crashpoints.reach(_AFTER_STORE)
         stored = StoredAsset(
             asset_key=key,
-            outcome=outcome,
+            outcome=outcome.value,
             container=work.container,
             key=name,
             media_type=media_type,
@@ -261,11 +267,13 @@ class Copier:
 @asynccontextmanager
 async def staging_folder(folder: Path) -> AsyncIterator[None]:
     """A folder for one attempt at an item; gone when it ends."""
-    folder.mkdir(parents=True)
+    await asyncio.to_thread(os.makedirs, folder)
     try:
         yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)  # what is left is wiped at the next start
+        shutil.rmtree(
+            folder, ignore_errors=True
+        )  # at once, also when cancelled; what is left is wiped at the next start
 
 
 @asynccontextmanager
@@ -290,8 +298,8 @@ async def _all(work: Iterable[Coroutine[Any, Any, StoredAsset]]) -> list[StoredA
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _media_type(asset: Asset, download: Download, outcome: str) -> str | None:
-    if outcome == "converted":
+def _media_type(asset: Asset, download: Download, outcome: Outcome) -> str | None:
+    if outcome is Outcome.CONVERTED:
         return COG_MEDIA_TYPE
     declared = asset.get("type")
     if declared:

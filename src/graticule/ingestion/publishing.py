@@ -6,13 +6,11 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from graticule.stac.datetimes import rfc3339
+from graticule.ingestion.conversion.models import COG_MEDIA_TYPE
+from graticule.stac.datetimes import now_us, rfc3339
 from graticule.stac.documents import Item
 from graticule.stac.links import stored_form
-from graticule.workflows.journal import StoredAsset, now_us
-
-#: RFC 6838 parameters as rio-cogeo, GDAL and the STAC best practices write them.
-COG_MEDIA_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
+from graticule.workflows.journal import StoredAsset
 
 
 def item_document(item: Item, collection_id: str, hrefs: Mapping[str, tuple[str, StoredAsset]]) -> Item:

@@ -31,7 +31,7 @@ from graticule.ingestion.publishing import item_document
 from graticule.ingestion.validation import check_collection, check_contents, check_shape
 from graticule.sealing import Sealer
 from graticule.settings import Settings
-from graticule.stac.datetimes import rfc3339
+from graticule.stac.datetimes import now_us, rfc3339
 from graticule.stac.documents import Collection, Item
 from graticule.stac.links import stored_form
 from graticule.storage import ManagedHrefs, container_name, ledger
@@ -250,7 +250,7 @@ class Ingestion:
     def _collection_form(
         self, collection: Collection, bases: Sequence[str], existing: CollectionRecord | None
     ) -> bytes:
-        now = journal.now_us()
+        now = now_us()
         document: dict[str, Any] = {**collection}
         self._hrefs.fold_assets(document, bases)
         document["msft:_created"] = rfc3339(existing.created_us if existing else now)

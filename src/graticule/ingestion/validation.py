@@ -102,11 +102,11 @@ def check_contents(item: Item, settings: Settings) -> None:
             f"{name} has {count} assets; at most {settings.max_item_assets} are allowed"
             " (GRATICULE_MAX_ITEM_ASSETS): split it."
         )
-    version = item.get("stac_version", "1.0.0")
+    version: object = item.get("stac_version", "1.0.0")
     if not isinstance(version, str) or not version.startswith(("1.0.", "1.1.")):
         raise StacValidationFailed(f"{name} has stac_version {version!r}; 1.0.0 and 1.1.0 are taken.")
     _check_bbox(item, name)
-    extensions = item.get("stac_extensions", [])
+    extensions: object = item.get("stac_extensions", [])
     if not isinstance(extensions, list) or not all(isinstance(entry, str) for entry in extensions):
         raise StacValidationFailed(f"{name}: 'stac_extensions' must be a list of URLs.")
 
@@ -121,7 +121,7 @@ def _name(document: Any) -> str:
     return f"Item '{identity}'" if isinstance(identity, str) else "An Item without a proper id"
 
 
-def _check_id(identity: Any, kind: str, longest: int) -> None:
+def _check_id(identity: object, kind: str, longest: int) -> None:
     if not isinstance(identity, str) or not identity:
         raise InvalidInputData(f"The {kind}'s 'id' must be text that is not empty.", target="id")
     if len(identity) > longest:

@@ -59,14 +59,20 @@ class Workflows:
     engine: Engine
     sealer: Sealer
     store: AssetStore
-    copier: Copier
-    on_collection_deleted: Callable[[Connection, str], None]
+    copier: Copier | None  #: None in a process that only hands work over
+    forget_collection: Callable[[Connection, str], None]  #: clears what other rooms keep for a collection
 
     def register(self) -> None:
         """Tell the engine which function runs which task."""
         self.engine.task("ingest_item", on_give_up=self.give_up_item)(self.ingest_item)
         self.engine.task("delete_collection")(self.delete_collection)
         self.engine.task("sweep")(self.sweep)
+
+    @property
+    def _copier(self) -> Copier:
+        if self.copier is None:
+            raise InternalError("This process does not run work.")
+        return self.copier
 
     # --- an item
 
@@ -91,7 +97,7 @@ class Workflows:
         check_contents(work.item, self.settings)
         check_searchable(work.item)
         async with staging_folder(work.folder):
-            hrefs = await self._unless_canceled(work, self.copier.copy_assets(work))
+            hrefs = await self._unless_canceled(work, self._copier.copy_assets(work))
         document = item_document(work.item, work.collection_id, hrefs)
         crashpoints.reach(_BEFORE_PUBLISH)
         await self.database.write(lambda tx: self._publish(tx, work, document))
@@ -180,8 +186,8 @@ class Workflows:
             return
         collection_id = record.collection_id
         await self.database.write(lambda tx: journal.start(tx, record))
-        while await self.database.read(lambda tx: journal.items_in_hand(tx, collection_id)):
-            await asyncio.sleep(CANCEL_POLL)  # cancelled items may still be writing; they stop within a moment
+        while await self.database.read(lambda tx: journal.items_in_hand(tx, collection_id)):  # noqa: ASYNC110 - other processes' work
+            await asyncio.sleep(CANCEL_POLL)  # cancelled items may still be writing
 
         def remove(tx: Connection) -> int:
             attempt.still_ours(tx)
@@ -193,7 +199,7 @@ class Workflows:
         def finish(tx: Connection) -> None:
             attempt.still_ours(tx)
             ledger.bury_collection(tx, collection_id)
-            self.on_collection_deleted(tx, collection_id)
+            self.forget_collection(tx, collection_id)
             self.catalog.forget_collection(tx, collection_id)
             journal.succeed(tx, journal.get(tx, record.id))
             defer_sweep(self.engine, tx)

@@ -40,6 +40,11 @@ def now_us() -> int:
     return int(datetime.now(UTC).timestamp() * _SECOND)
 
 
+def rfc3339(us: int) -> str:
+    """Microseconds since 1970 as RFC 3339 text: six fractional digits and ``Z``, as the contract has it everywhere."""
+    return datetime.fromtimestamp(us / _SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 def parse_instant(text: str, *, allow_space: bool = False) -> int:
     """Microseconds since 1970 of an RFC 3339 date-time.
 

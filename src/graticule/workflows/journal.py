@@ -10,7 +10,6 @@ item: ``pending → running → succeeded | failed | canceled``.
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,15 +17,11 @@ from typing import Any
 
 from graticule.database import Connection, Row
 from graticule.errors import CanceledOperation, ErrorsInBatch, GraticuleError, NotFound
+from graticule.stac.datetimes import now_us
 
 #: Statuses that an operation never leaves.
 TERMINAL = frozenset({"Succeeded", "Failed", "Canceled"})
 STATUSES = ("Pending", "Running", "Succeeded", "Canceled", "Canceling", "Failed")
-
-
-def now_us() -> int:
-    """Microseconds since 1970, UTC."""
-    return time.time_ns() // 1000
 
 
 @dataclass(frozen=True)
@@ -128,7 +123,7 @@ def accept(tx: Connection, pk: int) -> None:
 
 
 def discard_unaccepted(tx: Connection, *, older_than: float) -> int:
-    """Forget posts that no client got an answer for, because the service died while it wrote them down (seconds ago)."""
+    """Forget posts that no client got an answer for, because the service died meanwhile (seconds ago)."""
     return tx.execute(
         "DELETE FROM operations WHERE accepted=0 AND created<:before",
         {"before": now_us() - int(older_than * 1_000_000)},

@@ -8,7 +8,6 @@ exception count as failures, only those after a lost worker as losses.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from procrastinate.sql import parse_query_file
 
 from graticule.database import Connection, Row
 from graticule.errors import GraticuleError
+from graticule.stac.datetimes import now_us
 
 #: Our SQL by name. ``fetch_job`` embeds ``claimable_job``.
 SQL: Final[dict[str, str]] = dict(
@@ -31,11 +31,6 @@ class LeaseLost(GraticuleError):
     """The job was taken from this worker, which looked dead: another one runs it now, and nothing was changed."""
 
     code = "LeaseLost"
-
-
-def now_us() -> int:
-    """Now, microseconds since 1970 UTC."""
-    return time.time_ns() // 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from procrastinate.manager import QUEUEING_LOCK_CONSTRAINT
 from procrastinate.types import JobToDefer
 
 from graticule.database import Connection, Row
-from graticule.workflows.leases import SQL, Attempt, Held, hand_back, now_us, rescue, retire_worker
+from graticule.stac.datetimes import now_us
+from graticule.workflows.leases import SQL, Attempt, Held, hand_back, rescue, retire_worker
 
 logger = logging.getLogger(__name__)
 

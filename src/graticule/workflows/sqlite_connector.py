@@ -23,7 +23,8 @@ from procrastinate.sql import queries as PROCRASTINATE_QUERIES  # noqa: N812 - a
 from graticule import crashpoints
 from graticule.database import Connection, Database
 from graticule.errors import SettingsError
-from graticule.workflows.leases import SQL, Attempt, current_lease, now_us
+from graticule.stac.datetimes import now_us
+from graticule.workflows.leases import SQL, Attempt, current_lease
 from graticule.workflows.sqlite_answers import ANSWERS, READS, Rows, claim, claimable, job_row
 from graticule.workflows.wakeup import CommitWatch, Due
 

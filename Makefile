@@ -1,0 +1,54 @@
+# Every target sets up what it needs. `make` alone lists them.
+#
+#   make test PYTEST_ARGS="tests/catalog -x"      make demo DEMO_ARGS=--once      make torture KILLS=300
+
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+KILLS ?= 300
+PYTHON ?=
+export PYTHON
+
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format docs torture lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv as requirements.lock says (no root; nothing to do when nothing changed)
+	@scripts/setup.sh
+
+demo: setup ## a catalog on free ports that ingests scenes made on the spot (DEMO_ARGS=--once, --live)
+	@$(BIN)/graticule demo $(DEMO_ARGS)
+
+test: setup ## every test, against real servers where they need them (PYTEST_ARGS=...)
+	@$(BIN)/python tests/servers.py
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup ## format, lint, types, who may import whom, dependencies, docs, tracked files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/deptry src
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python docs/check.py
+	$(BIN)/python scripts/tracked_files.py
+
+format: setup ## put the code into its format, with what ruff can repair by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: setup ## write the generated pages of docs/reference again
+	$(BIN)/python docs/generate.py
+
+torture: setup ## kill worker and service KILLS times while items are ingested, then look for what was lost
+	GRATICULE_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest tests/crash -m crash -s $(PYTEST_ARGS)
+
+lock: setup ## resolve requirements.lock anew from pyproject.toml
+	@scripts/lock.sh
+
+clean: ## remove all that the other targets made
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests docs scripts -name __pycache__ -type d -prune -exec rm -rf {} +
