@@ -23,6 +23,8 @@ START_TIMEOUT = 30
 STOP_TIMEOUT = 10
 
 _PR_SET_PDEATHSIG = 1
+# Loaded here, because nothing but the call itself is safe between fork and exec.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class CatalogFailed(GraticuleError):
@@ -136,8 +138,8 @@ def _environment(fetch_allow: Sequence[str]) -> dict[str, str]:
 
 def _die_with_parent() -> None:
     """Between fork and exec: have Linux end the catalog should this process be killed outright."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _last_words(log: Path) -> str:
