@@ -194,11 +194,24 @@ class SourceConnectionFailed(SourceError):
     retriable = True
 
 
+class SourceCertificateRejected(SourceConnectionFailed):
+    """The source's TLS certificate is not valid for its host, or not signed by an authority known here."""
+
+    retriable = False
+
+
 class SourceFailed(SourceError):
     """The source answered with an error of its own."""
 
     code = "GenericHttpIngestionError"
     retriable = True
+
+    def __init__(
+        self, message: str | None = None, *, target: str | None = None, retry_after: float | None = None
+    ) -> None:
+        """Keep how long the source asks to be left alone, in seconds."""
+        super().__init__(message, target=target)
+        self.retry_after = retry_after
 
 
 class SourceRefused(SourceError):
@@ -211,6 +224,12 @@ class EmptyAsset(SourceError):
     """The asset has no bytes."""
 
     code = "EmptyAsset"
+
+
+class AssetTooLarge(SourceError):
+    """The asset is larger than this catalog accepts: see GRATICULE_MAX_ASSET_BYTES."""
+
+    code = "GenericIngestionError"
 
 
 class ValidityError(IngestionError):
@@ -324,6 +343,10 @@ class InternalError(IngestionError):
     """The catalog failed; the log has the details under the operation's id."""
 
     code = "InternalError"
+
+
+class BlobConflict(InternalError):
+    """Managed storage holds other bytes under this name; names are written once."""
 
 
 class InternalIntermittentError(InternalError):

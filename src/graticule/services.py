@@ -73,8 +73,8 @@ async def open_services(settings: Settings, *, works: bool) -> AsyncIterator[Ser
         engine = Engine(database, worker_name=f"{socket.gethostname()}-{os.getpid()}")
         catalog = SqlCatalog(database)
         issuer = open_issuer(database, sealer, settings)
-        hrefs = ManagedHrefs(issuer.catalog_id)
-        store = AssetStore(settings.assets_dir)
+        hrefs = ManagedHrefs(issuer.catalog_id.replace("-", ""))
+        store = AssetStore.local(settings.assets_dir)
         copier = None
         if works:
             fetcher = await stack.enter_async_context(Fetcher(settings))

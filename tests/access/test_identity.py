@@ -43,7 +43,9 @@ def claims_of(issuer: str, **overrides: Any) -> dict[str, Any]:
 
 
 def published(*keys: Key, **parameters: Any) -> dict[str, Any]:
-    return {"keys": [{**key.as_dict(private=False), "kid": key.thumbprint(), "use": "sig", **parameters} for key in keys]}
+    return {
+        "keys": [{**key.as_dict(private=False), "kid": key.thumbprint(), "use": "sig", **parameters} for key in keys]
+    }
 
 
 def identity_of(issuer: str, key: Key = PROVIDER_KEY, *, clock: Callable[[], float] = time.time) -> Identity:
@@ -425,9 +427,7 @@ async def test_an_entra_v2_token_is_accepted_for_a_listed_application(
         await open_identity(issuer, entra(json_server, make_settings)).authenticate(token)
 
 
-async def test_another_tenant_is_refused(
-    issuer: Issuer, json_server: JsonServer, make_settings: MakeSettings
-) -> None:
+async def test_another_tenant_is_refused(issuer: Issuer, json_server: JsonServer, make_settings: MakeSettings) -> None:
     with pytest.raises(Unauthorized, match="issuer"):
         await open_identity(issuer, entra(json_server, make_settings)).authenticate(sign(v1_claims(OTHER_TENANT)))
 

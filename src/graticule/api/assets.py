@@ -16,9 +16,19 @@ from starlette.responses import Response, StreamingResponse
 
 from graticule.api.routing import Call, Endpoint
 from graticule.errors import NotFound, RangeNotSatisfiable
-from graticule.storage import BlobRecord, ledger
+from graticule.storage import ledger
 
 _RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
+
+
+@dataclass(frozen=True)
+class _Blob:
+    """What is said of a blob."""
+
+    size: int
+    etag: str
+    modified: datetime
+    media_type: str
 
 
 @dataclass(frozen=True)
@@ -36,9 +46,7 @@ async def read_blob(call: Call) -> Response:
     container, key = call.path["container"], call.path["key"]
     query = call.request.scope.get("query_string", b"").decode("latin-1")
     await call.services.tokens.verify(container, key, query)
-    blob = await call.services.database.read(lambda tx: ledger.find(tx, container, key))
-    if blob is None:
-        raise NotFound("The specified blob does not exist.", target="blob")
+    blob = await _find(call, container, key)
     headers = _headers(blob)
     if _not_modified(call, blob):
         return Response(status_code=304, headers=headers)
@@ -50,17 +58,28 @@ async def read_blob(call: Call) -> Response:
         status = 206
         headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{blob.size}"
     headers["Content-Length"] = str(span.size)
-    media_type = blob.media_type or "application/octet-stream"
     if call.request.method == "HEAD" or span.size == 0:
-        return Response(status_code=status, headers=headers, media_type=media_type)
-    body = call.services.store.open_range(container, key, span.start, span.end)
-    return StreamingResponse(body, status_code=status, headers=headers, media_type=media_type)
+        return Response(status_code=status, headers=headers, media_type=blob.media_type)
+    body = await call.services.store.open_range(container, key, span.start, span.end)
+    return StreamingResponse(body, status_code=status, headers=headers, media_type=blob.media_type)
 
 
-def _headers(blob: BlobRecord) -> dict[str, str]:
+async def _find(call: Call, container: str, key: str) -> _Blob:
+    record = await call.services.database.read(lambda tx: ledger.find(tx, container, key))
+    if record is None or record.size is None or record.sha256 is None:
+        raise NotFound("The specified blob does not exist.", target="blob")
+    return _Blob(
+        size=record.size,
+        etag=f'"{record.sha256[:32]}"',
+        modified=datetime.fromtimestamp(record.created // 1_000_000, UTC),
+        media_type=record.media_type or "application/octet-stream",
+    )
+
+
+def _headers(blob: _Blob) -> dict[str, str]:
     return {
-        "ETag": _etag(blob),
-        "Last-Modified": format_datetime(_modified(blob), usegmt=True),
+        "ETag": blob.etag,
+        "Last-Modified": format_datetime(blob.modified, usegmt=True),
         "Accept-Ranges": "bytes",
         # Keys are written once: what a URL names never changes. Private, because the URL is the permission.
         "Cache-Control": "private, max-age=3600",
@@ -72,27 +91,19 @@ def _headers(blob: BlobRecord) -> dict[str, str]:
     }
 
 
-def _etag(blob: BlobRecord) -> str:
-    return f'"{blob.sha256[:32]}"'
-
-
-def _modified(blob: BlobRecord) -> datetime:
-    return datetime.fromtimestamp(blob.created // 1_000_000, UTC)
-
-
-def _not_modified(call: Call, blob: BlobRecord) -> bool:
+def _not_modified(call: Call, blob: _Blob) -> bool:
     headers = call.request.headers
     if (tags := headers.get("if-none-match")) is not None:
-        return tags.strip() == "*" or _etag(blob) in {tag.strip().removeprefix("W/") for tag in tags.split(",")}
+        return tags.strip() == "*" or blob.etag in {tag.strip().removeprefix("W/") for tag in tags.split(",")}
     if (since := headers.get("if-modified-since")) is not None:
         try:
-            return _modified(blob) <= parsedate_to_datetime(since)
+            return blob.modified <= parsedate_to_datetime(since)
         except (ValueError, TypeError):  # not a date: the header is ignored (RFC 9110 section 13.1.3)
             return False
     return False
 
 
-def _span(call: Call, blob: BlobRecord) -> _Span | None:
+def _span(call: Call, blob: _Blob) -> _Span | None:
     """The one range that is asked for; several, or malformed ones, are answered with everything."""
     headers = call.request.headers
     asked = headers.get("x-ms-range") or headers.get("range")
@@ -100,7 +111,7 @@ def _span(call: Call, blob: BlobRecord) -> _Span | None:
     if match is None or match[1] == match[2] == "":
         return None
     condition = headers.get("if-range")
-    if condition is not None and condition.strip() not in {_etag(blob), format_datetime(_modified(blob), usegmt=True)}:
+    if condition is not None and condition.strip() not in {blob.etag, format_datetime(blob.modified, usegmt=True)}:
         return None
     if match[1] == "":
         start, end = max(0, blob.size - int(match[2])), blob.size

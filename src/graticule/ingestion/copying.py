@@ -7,6 +7,7 @@ asset that was safe. Every error leaves here with the item and the asset named i
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import shutil
@@ -41,7 +42,7 @@ from graticule.ingestion.conversion.pool import ConversionPool
 from graticule.settings import Settings
 from graticule.sources import Download, Fetcher, redact
 from graticule.stac.documents import Asset, Item
-from graticule.storage import AssetStore, ManagedHrefs, extension, item_asset_key, ledger
+from graticule.storage import AssetStore, ManagedHrefs, layout, ledger
 from graticule.workflows import Attempt, journal
 from graticule.workflows.journal import Operation, StoredAsset
 
@@ -129,8 +130,8 @@ class Copier:
     async def _fetch(self, asset: Asset, path: Path, slots: asyncio.Semaphore) -> Download:
         href = asset["href"]
         async with slots:
-            if (blob := self._hrefs.parse_stored(href)) is not None:
-                download = await self._fetch_managed(blob[0], blob[1], path)
+            if (blob := self._hrefs.locate(href, ())) is not None:
+                download = await self._fetch_managed(blob.container, blob.key, path)
             else:
                 download = await self._fetcher.download(href, path, max_bytes=self._settings.max_asset_bytes)
         crashpoints.reach(_AFTER_FETCH)
@@ -139,12 +140,20 @@ class Copier:
     async def _fetch_managed(self, container: str, key: str, path: Path) -> Download:
         """An asset of this catalog, sent in another item: a copy of its own, without a way through the network."""
         blob = await self._database.read(lambda tx: ledger.find(tx, container, key))
-        if blob is None:
+        if blob is None or blob.size is None or blob.sha256 is None:
             raise InvalidAssetHref("the href names an asset of this catalog that does not exist (any more).")
         with path.open("wb") as file:
-            async for chunk in self._store.open_range(container, key, 0, blob.size):
+            async for chunk in await self._store.open_range(container, key, 0, blob.size):
                 file.write(chunk)
-        return Download(size=blob.size, sha256=blob.sha256, content_type=blob.media_type)
+        return Download(
+            bytes=blob.size,
+            sha256=blob.sha256,
+            md5=None,
+            content_type=blob.media_type,
+            etag=blob.etag,
+            name=None,
+            content_encoding=None,
+        )
 
     async def _bring(self, work: ItemWork, key: str, files: _Files) -> StoredAsset:
         """Fetch, convert and store one asset."""
@@ -167,7 +176,7 @@ class Copier:
         """The file to store, and what became of it."""
         path = self._path(work, key)
         assets = work.item["assets"]
-        if self._hrefs.parse_stored(asset["href"]) is not None:
+        if self._hrefs.locate(asset["href"], ()) is not None:
             return path, Outcome.COPIED  # it was looked at when it came in first
         if not wants_conversion(key, asset, asset["href"]):
             return path, Outcome.UNTOUCHED
@@ -215,8 +224,8 @@ class Copier:
         self, work: ItemWork, key: str, asset: Asset, download: Download, path: Path, outcome: Outcome, begun: float
     ) -> StoredAsset:
         media_type = _media_type(asset, download, outcome)
-        ending = ".tif" if outcome is Outcome.CONVERTED else extension(media_type, asset["href"])
-        name = item_asset_key(work.operation.id, work.item_id, key, ending)
+        ending = ".tif" if outcome is Outcome.CONVERTED else layout.extension_for(media_type, asset["href"])
+        name = layout.item_asset_key(work.operation.id, work.item_id, key, ending)
 
         def plan(tx: Connection) -> None:
             work.attempt.still_ours(tx)
@@ -234,8 +243,8 @@ class Copier:
 
         await self._database.write(plan)
         crashpoints.reach(_AFTER_PLAN)
-        checksum = download.sha256 if outcome is not Outcome.CONVERTED else None
-        blob = await self._store.put_file(work.container, name, path, checksum)
+        checksum = await asyncio.to_thread(_sha256, path) if outcome is Outcome.CONVERTED else download.sha256
+        blob = await self._store.put_file(work.container, name, path, media_type=media_type, sha256=checksum)
         crashpoints.reach(_AFTER_STORE)
         stored = StoredAsset(
             asset_key=key,
@@ -243,17 +252,16 @@ class Copier:
             container=work.container,
             key=name,
             media_type=media_type,
-            bytes_in=download.size,
+            bytes_in=download.bytes,
             bytes_out=blob.size,
             sha256=blob.sha256,
             source=redact(asset["href"]),
-            attempts=download.attempts,
             milliseconds=round((time.monotonic() - begun) * 1000),
         )
 
         def note(tx: Connection) -> None:
             work.attempt.still_ours(tx)
-            ledger.stored(tx, work.container, name, size=blob.size, sha256=blob.sha256)
+            ledger.stored(tx, work.container, name, size=blob.size, sha256=blob.sha256, etag=blob.etag)
             journal.asset_stored(tx, work.operation.pk, work.seq, stored)
 
         await self._database.write(note)
@@ -306,6 +314,11 @@ def _media_type(asset: Asset, download: Download, outcome: Outcome) -> str | Non
         return declared
     answered = (download.content_type or "").partition(";")[0].strip()
     return answered if answered not in {"", "application/octet-stream", "binary/octet-stream"} else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _named(error: IngestionError, subject: str) -> IngestionError:

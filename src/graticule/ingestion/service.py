@@ -7,7 +7,7 @@ that records its operation. Everything else is handed to the job engine in that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ import orjson
 from graticule.catalog import Catalog, CollectionRecord, OnConflict, check_searchable
 from graticule.database import Connection, Database
 from graticule.errors import (
+    Conflict,
     GraticuleError,
     InvalidInputData,
     InvalidRequestBody,
@@ -34,7 +35,7 @@ from graticule.settings import Settings
 from graticule.stac.datetimes import now_us, rfc3339
 from graticule.stac.documents import Collection, Item
 from graticule.stac.links import stored_form
-from graticule.storage import ManagedHrefs, container_name, ledger
+from graticule.storage import ManagedHrefs, ledger
 from graticule.workflows import AlreadyQueued, Engine, journal
 from graticule.workflows.journal import Operation
 
@@ -94,10 +95,12 @@ class Ingestion:
         """
         collection = check_collection(document)
         collection_id = collection["id"]
-        container = container_name(collection_id)
 
         def create(tx: Connection) -> Operation:
-            self._catalog.add_collection(tx, collection_id, self._collection_form(collection, bases, None), container)
+            form = self._collection_form(collection, bases, None)
+            if (existing := self._catalog.collection_in(tx, collection_id)) is not None:
+                raise Conflict(_taken(existing), target="id")
+            self._catalog.add_collection(tx, collection_id, form, ledger.open_container(tx, collection_id))
             operation = journal.create(tx, "AddCollection", collection_id)
             journal.succeed(tx, operation)
             return journal.get(tx, operation.id)
@@ -163,7 +166,7 @@ class Ingestion:
         sent = self._features(document, collection_id)
         for entry in sent:
             if entry.item is not None:
-                self._hrefs.fold_assets(entry.item, bases)
+                self._fold(entry.item, bases)
         waiting = await self._database.read(journal.unfinished_items)
         if waiting + len(sent) > self._settings.max_pending_items:
             raise TooManyRequests(
@@ -252,10 +255,15 @@ class Ingestion:
     ) -> bytes:
         now = now_us()
         document: dict[str, Any] = {**collection}
-        self._hrefs.fold_assets(document, bases)
+        self._fold(document, bases)
         document["msft:_created"] = rfc3339(existing.created_us if existing else now)
         document["msft:_updated"] = rfc3339(now)
         return orjson.dumps(stored_form(document))
+
+    def _fold(self, document: Mapping[str, Any], bases: Sequence[str]) -> None:
+        """Managed hrefs under any base URL of this catalog become their stored form."""
+        for asset in (document.get("assets") or {}).values():
+            asset["href"] = self._hrefs.fold(asset["href"], bases)
 
     def _features(self, document: Any, collection_id: str) -> list[_Sent]:
         kind = document.get("type") if isinstance(document, dict) else None
@@ -352,6 +360,12 @@ class Ingestion:
         document = item_document(item, collection_id, {})
         with tx.savepoint():
             self._catalog.put_items(tx, collection_id, [document], on_conflict=OnConflict.ERROR)
+
+
+def _taken(existing: CollectionRecord) -> str:
+    if existing.deleting:
+        return f"Collection '{existing.id}' is still being deleted: try again in a moment."
+    return f"Collection '{existing.id}' exists already: replace it with PUT, or choose another id."
 
 
 def _outcome(work: Callable[[], None]) -> GraticuleError | None:

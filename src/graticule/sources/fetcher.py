@@ -1,0 +1,277 @@
+"""Owns: the guarded client: href → bytes in a file.
+
+One try is: open (connect, send, read the head of the answer, follow redirects by hand), then read the body. Faults
+that may pass are tried again, from where the file broke off if the source can do that. A source that sends nothing is
+given up within 50 s, however many tries are left; one that sends something, however slowly, has its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import aiohttp
+import certifi
+from aiohttp import ClientResponse
+from yarl import URL
+
+from graticule.errors import (
+    InvalidAssetHref,
+    SourceCertificateRejected,
+    SourceConnectionFailed,
+    SourceError,
+    SourceFailed,
+    SourceRefused,
+    SourceTimeout,
+)
+from graticule.settings import Settings
+from graticule.sources.answers import BODY_LIMIT, refusal
+from graticule.sources.door import Door, Lookup
+from graticule.sources.guard import Guard
+from graticule.sources.hrefs import Href, parse_href
+from graticule.sources.transfer import Download, OnProgress, Transfer
+
+MAX_REDIRECTS: Final = 5
+#: A new try is not started, and a running one is ended, when no byte has come for this long, seconds.
+_NO_NEW_TRY: Final = 45.0
+_NO_BYTES: Final = 50.0
+_FIRST_DELAY: Final = 0.5
+#: Longest wait that a source's Retry-After is granted, seconds.
+_MAX_RETRY_AFTER: Final = 20.0
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_READ: Final = 1 << 18
+
+
+class Fetcher:
+    """Opens what users' URLs point at. Use as an async context manager; one for a process is enough."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        lookup: Lookup | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        """Take another name look-up, another way to wait and another clock, for tests."""
+        self._settings = settings
+        self._door = Door(Guard(settings), lookup)
+        self._sleep = sleep
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the client."""
+        idle = self._settings.fetch_idle_timeout
+        connect = self._settings.fetch_connect_timeout
+        connector = aiohttp.TCPConnector(
+            resolver=self._door,
+            socket_factory=self._door.make_socket,
+            use_dns_cache=False,  # a name is judged by what it resolves to now
+            ssl=_tls(),
+            limit=0,  # callers bound what they do at a time; waiting here would count as a slow connection
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,  # no proxies and no .netrc from the environment
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect, sock_read=idle),
+            read_bufsize=_READ,
+            headers={"User-Agent": "graticule", "Accept": "*/*", "Accept-Encoding": "identity"},
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def download(
+        self, href: str, path: Path, *, max_bytes: int | None = None, on_progress: OnProgress | None = None
+    ) -> Download:
+        """Bring what an href points at into a file, byte for byte. The file exists afterwards only if all is well.
+
+        Args:
+            href: absolute http(s) URL; sent as it is.
+            path: the file to write, in a folder of the caller; an existing one is replaced.
+            max_bytes: default `Settings.max_asset_bytes`.
+            on_progress: called with the bytes so far and the announced size.
+
+        Raises:
+            SourceError: one of its leaves; the message begins with the URL, without its query.
+            InternalIntermittentError: the file cannot be written.
+        """
+        target = parse_href(href)
+        limit = self._settings.max_asset_bytes if max_bytes is None else max_bytes
+        transfer = Transfer(target, path, limit, on_progress)
+        try:
+            return await self._with_retries(transfer)
+        except BaseException:
+            transfer.discard()
+            raise
+
+    async def _with_retries(self, transfer: Transfer) -> Download:
+        patience = _Patience(self._clock or asyncio.get_running_loop().time)
+        while True:
+            try:
+                return await self._try(transfer, patience)
+            except SourceError as exc:
+                if not exc.retriable:
+                    raise
+                transfer.tries += 1
+                delay = _delay(transfer.tries, exc)
+                if transfer.tries >= self._settings.fetch_tries or patience.spent + delay > _NO_NEW_TRY:
+                    if transfer.tries > 1:
+                        exc = type(exc)(f"{exc.message} Tried {transfer.tries} times.")
+                    raise exc from None
+            await self._sleep(delay)
+
+    async def _try(self, transfer: Transfer, patience: _Patience) -> Download:
+        idle = self._settings.fetch_idle_timeout
+        with _mapped(transfer):
+            async with self._open(transfer.href, transfer.range_headers(), patience) as (href, response):
+                if response.status not in (200, 203, 204, 206, 416):
+                    raise refusal(href, response.status, response.headers, await self._error_body(response))
+                transfer.begin(response)
+                while True:
+                    async with asyncio.timeout(min(idle, patience.left)):
+                        chunk = await response.content.read(_READ)
+                    if not chunk:
+                        break
+                    patience.renew()
+                    await transfer.append(chunk)
+            return await transfer.finish()
+
+    @contextlib.asynccontextmanager
+    async def _open(
+        self, href: Href, headers: dict[str, str], patience: _Patience
+    ) -> AsyncIterator[tuple[Href, ClientResponse]]:
+        """The head of the answer behind at most five redirects, each through the door."""
+        opening = self._settings.fetch_connect_timeout + self._settings.fetch_idle_timeout
+        response: ClientResponse | None = None
+        try:
+            async with asyncio.timeout(min(opening, patience.left)):
+                for _ in range(MAX_REDIRECTS + 1):
+                    response = await self._ask(href, headers)
+                    if response.status not in _REDIRECTS:
+                        break
+                    response.close()
+                    href = _redirect(href, response)
+                else:
+                    raise SourceRefused(f"{href} redirects more than {MAX_REDIRECTS} times: use the final URL.")
+            assert response is not None
+            yield href, response
+        finally:
+            if response is not None:
+                response.close()  # the connection, unless the body was read to its end: then it is back in the pool
+
+    async def _ask(self, href: Href, headers: dict[str, str]) -> ClientResponse:
+        if self._session is None:
+            raise RuntimeError("the fetcher is not open: use `async with`")
+        with self._door.fetching(href):
+            return await self._session.get(_request_url(href), headers=headers, allow_redirects=False)
+
+    async def _error_body(self, response: ClientResponse) -> bytes:
+        """The beginning of an error's text; a broken one does not hide the status."""
+        body = b""
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            async with asyncio.timeout(self._settings.fetch_idle_timeout / 2):
+                while len(body) < BODY_LIMIT and (chunk := await response.content.read(BODY_LIMIT)):
+                    body += chunk
+        return body[:BODY_LIMIT]
+
+
+class _Patience:
+    """How long a source has sent nothing."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.renew()
+
+    def renew(self) -> None:
+        """A byte came."""
+        self._since = self._clock()
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the last byte, or since the beginning."""
+        return self._clock() - self._since
+
+    @property
+    def left(self) -> float:
+        """Seconds until the source is given up."""
+        return max(0.0, _NO_BYTES - self.spent)
+
+
+def _delay(failures: int, error: SourceError) -> float:
+    """Seconds before the next try: 0.5, 1, 2, 4, … less up to a quarter, or what the source asks for."""
+    delay = _FIRST_DELAY * 2.0 ** min(failures - 1, 4) * random.uniform(0.75, 1)  # noqa: S311 - spreads tries, no secret
+    if isinstance(error, SourceFailed) and error.retry_after is not None:
+        return max(delay, min(error.retry_after, _MAX_RETRY_AFTER))
+    return delay
+
+
+def _redirect(href: Href, response: ClientResponse) -> Href:
+    location = response.headers.get("Location")
+    if not location:
+        raise SourceRefused(f"{href} answered {response.status} without saying where to: use the final URL.")
+    try:
+        return href.follow(location)
+    except InvalidAssetHref as exc:
+        raise SourceRefused(f"{href} redirects to something that cannot be followed. {exc.message}") from None
+
+
+def _request_url(href: Href) -> URL:
+    """A URL object that puts path and query on the request line as they are.
+
+    Given apart, yarl would drop the `?` of an empty query; handed over as an encoded path, nothing is looked at.
+    """
+    return URL.build(scheme=href.scheme, host=href.host, port=href.port, path=href.path_query, encoded=True)
+
+
+def _tls() -> ssl.SSLContext:
+    """Authorities of the system (an operator's own by SSL_CERT_FILE or SSL_CERT_DIR) and of certifi."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
+
+
+@contextlib.contextmanager
+def _mapped(transfer: Transfer) -> Iterator[None]:
+    """Every fault of the transport as one of ours. Causes are cut off: their texts hold whole URLs."""
+    href = transfer.href
+    where = f"{href.scheme}://{href.authority}"
+    try:
+        yield
+    except aiohttp.ClientConnectorCertificateError as exc:
+        reason = getattr(exc.certificate_error, "verify_message", None) or "it cannot be verified"
+        raise SourceCertificateRejected(f"{href}: the TLS certificate of its host is refused: {reason}.") from None
+    except aiohttp.ClientConnectorDNSError:
+        raise SourceConnectionFailed(f"{href}: the name {href.host} does not resolve to an address.") from None
+    except (aiohttp.ClientSSLError, ssl.SSLError):
+        raise SourceConnectionFailed(f"{href}: no TLS connection to {where}.") from None
+    except TimeoutError:
+        if transfer.received:
+            raise SourceTimeout(f"{transfer.broken_off().message} Nothing more came in time.") from None
+        raise SourceTimeout(f"{href} did not answer in time.") from None
+    except aiohttp.InvalidURL:
+        raise InvalidAssetHref(f"{href} is not a URL that can be asked for.") from None
+    except aiohttp.ClientResponseError:
+        raise SourceFailed(f"{href} answered something that is not HTTP.") from None
+    except aiohttp.ClientPayloadError:
+        raise transfer.broken_off() from None
+    except (aiohttp.ClientError, OSError) as exc:
+        if transfer.received:
+            raise transfer.broken_off() from None
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "the connection was closed"
+        raise SourceConnectionFailed(f"{href}: no connection ({reason.lower()}).") from None

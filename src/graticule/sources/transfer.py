@@ -1,0 +1,262 @@
+"""Owns: one download in the making: the file, its digests, and what is needed to go on after a broken connection."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from typing import IO, Final
+
+from aiohttp import ClientResponse
+
+from graticule.errors import (
+    AssetTooLarge,
+    EmptyAsset,
+    InternalIntermittentError,
+    SourceConnectionFailed,
+    SourceRefused,
+)
+from graticule.sources.hrefs import Href
+
+#: Bytes received so far, and the size that the source announced, if it did.
+OnProgress = Callable[[int, int | None], None]
+
+#: Bytes gathered before the disk is written, in a thread.
+_BLOCK: Final = 1 << 20
+_CONTENT_RANGE: Final = re.compile(r"^bytes (\d+)-(\d+)/(\d+|\*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file that came whole."""
+
+    #: Size of the file, bytes.
+    bytes: int
+    #: Of its bytes as they were sent, hex.
+    sha256: str
+    #: As the source states it, checked; hex. None where it states none.
+    md5: str | None
+    #: Media type with parameters, as the source states it.
+    content_type: str | None
+    #: The source's ETag, quotes and weakness mark included.
+    etag: str | None
+    #: The file name of Content-Disposition: its last segment only.
+    name: str | None
+    #: Set where the source compressed the body although identity was asked for: the file holds the compressed bytes.
+    content_encoding: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What the head of the answer said about the representation."""
+
+    total: int | None = None
+    etag: str | None = None
+    #: Can a part of it be asked for, and be told from a part of another one?
+    resumable: bool = False
+    md5: str | None = None
+    content_type: str | None = None
+    name: str | None = None
+    encoding: str | None = None
+
+    @classmethod
+    def of(cls, response: ClientResponse) -> _Head:
+        headers = response.headers
+        etag = headers.get("ETag")
+        encoding = headers.get("Content-Encoding", "").strip().lower()
+        return cls(
+            total=response.content_length,
+            etag=etag,
+            resumable=bool(etag and etag.startswith('"'))
+            and headers.get("Accept-Ranges", "").strip().lower() == "bytes",
+            md5=_stated_md5(headers.get("Content-MD5")),
+            content_type=headers.get("Content-Type"),
+            name=_file_name(headers.get("Content-Disposition")),
+            encoding=encoding if encoding not in ("", "identity") else None,
+        )
+
+
+class Transfer:
+    """The state of a download between its tries."""
+
+    def __init__(self, href: Href, path: Path, max_bytes: int, on_progress: OnProgress | None) -> None:
+        """Open the file; what was in it is gone."""
+        self.href = href
+        #: Bytes received that count.
+        self.received = 0
+        #: Tries that failed.
+        self.tries = 0
+        self._path = path
+        self._max_bytes = max_bytes
+        self._on_progress = on_progress
+        self._pending = bytearray()
+        self._head = _Head()
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._file: IO[bytes] = _open(path)
+
+    def range_headers(self) -> dict[str, str]:
+        """What asks for the rest (RFC 9110 section 13.1.5: only with a strong validator), or nothing."""
+        if self.received and self._head.resumable and self._head.etag:
+            return {"Range": f"bytes={self.received}-", "If-Range": self._head.etag}
+        return {}
+
+    def begin(self, response: ClientResponse) -> None:
+        """Take in the head of an answer: go on where the last one broke off, or start over.
+
+        Raises:
+            AssetTooLarge: it announces more than may come.
+            SourceConnectionFailed: it is another part than the one asked for; the next try asks for the whole.
+            SourceRefused: it is a part, and the whole was asked for.
+        """
+        asked = bool(self.range_headers())
+        if response.status == 206:
+            if asked and self._continues(response):
+                return
+            if not asked:
+                raise SourceRefused(f"{self.href} answered 206, a part of the file, where all of it was asked for.")
+        if response.status in (206, 416):
+            self._start_over()
+            raise SourceConnectionFailed(f"{self.href} changed while it was being read.")
+        self._start_over()
+        self._head = _Head.of(response)
+        if self._head.total is not None and self._head.total > self._max_bytes:
+            raise self._too_large()
+
+    async def append(self, chunk: bytes) -> None:
+        """Take bytes.
+
+        Raises:
+            AssetTooLarge: more came than may.
+        """
+        self.received += len(chunk)
+        if self.received > self._max_bytes:
+            raise self._too_large()
+        self._pending += chunk
+        if len(self._pending) >= _BLOCK:
+            await self._flush()
+        if self._on_progress is not None:
+            self._on_progress(self.received, self._head.total)
+
+    async def finish(self) -> Download:
+        """The file is complete: check it and say what it is.
+
+        Raises:
+            EmptyAsset: no bytes came.
+            SourceConnectionFailed: too few came, or others than the source's own checksum is for.
+        """
+        await self._flush()
+        head = self._head
+        if head.total is not None and self.received != head.total:
+            raise self.broken_off()
+        if self.received == 0:
+            raise EmptyAsset(f"{self.href} has no bytes: check the file and its URL.")
+        if head.md5 is not None and self._md5.hexdigest() != head.md5:
+            self._start_over()
+            raise SourceConnectionFailed(f"{self.href} sent bytes that do not fit the Content-MD5 it stated.")
+        self._file.close()
+        return Download(
+            bytes=self.received,
+            sha256=self._sha256.hexdigest(),
+            md5=head.md5,
+            content_type=head.content_type,
+            etag=head.etag,
+            name=head.name,
+            content_encoding=head.encoding,
+        )
+
+    def discard(self) -> None:
+        """Close and remove the file."""
+        with contextlib.suppress(OSError):  # closing writes what is buffered, and the disk may be full
+            self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def broken_off(self) -> SourceConnectionFailed:
+        """The error of a body that ended early."""
+        of = "" if self._head.total is None else f" of {self._head.total}"
+        return SourceConnectionFailed(f"{self.href} broke off after {self.received}{of} bytes.")
+
+    def _start_over(self) -> None:
+        self.received = 0
+        self._pending.clear()
+        self._head = _Head()
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        try:
+            if self._file.tell():
+                self._file.seek(0)
+                self._file.truncate()
+        except OSError as exc:
+            raise _disk_fault(exc) from exc
+
+    def _continues(self, response: ClientResponse) -> bool:
+        """Is this the part that was asked for, of the same representation?"""
+        part = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
+        return (
+            part is not None
+            and response.headers.get("ETag") in (None, self._head.etag)
+            and int(part[1]) == self.received
+            and (part[3] == "*" or self._head.total in (None, int(part[3])))
+        )
+
+    async def _flush(self) -> None:
+        if not self._pending:
+            return
+        block, self._pending = bytes(self._pending), bytearray()
+        writing = asyncio.ensure_future(asyncio.to_thread(self._write, block))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait({writing})  # the file is closed next, so the thread has to be out of it
+            raise
+
+    def _write(self, block: bytes) -> None:
+        self._sha256.update(block)
+        if self._head.md5 is not None:
+            self._md5.update(block)
+        try:
+            self._file.write(block)
+            self._file.flush()
+        except OSError as exc:
+            raise _disk_fault(exc) from exc
+
+    def _too_large(self) -> AssetTooLarge:
+        return AssetTooLarge(
+            f"{self.href} is larger than the {self._max_bytes} bytes that an asset may have: an operator may raise "
+            "GRATICULE_MAX_ASSET_BYTES."
+        )
+
+
+def _open(path: Path) -> IO[bytes]:
+    try:
+        return path.open("wb")
+    except OSError as exc:
+        raise _disk_fault(exc) from exc
+
+
+def _disk_fault(exc: OSError) -> InternalIntermittentError:
+    return InternalIntermittentError(f"The staging folder cannot be written: {exc.strerror}.")
+
+
+def _stated_md5(header: str | None) -> str | None:
+    try:
+        digest = base64.b64decode(header or "", validate=True)
+    except binascii.Error:
+        return None
+    return digest.hex() if len(digest) == 16 else None
+
+
+def _file_name(header: str | None) -> str | None:
+    if not header:
+        return None
+    message = Message()
+    message["Content-Disposition"] = re.sub(r"[\r\n]+", " ", header)
+    name = message.get_filename()
+    return (re.split(r"[/\\]", name)[-1] or None) if name else None

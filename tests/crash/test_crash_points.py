@@ -1,0 +1,64 @@
+"""Every named crash point kills the process that reaches it, three times; nothing promised is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import graticule.cli.processes  # noqa: F401 - registers every crash point
+from acceptance.serving import Served
+from acceptance.source import Source
+from crash.torture import Client, check, collection, item, raster
+from graticule.crashpoints import CRASH_POINTS
+
+KILLS = 3
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[Source]:
+    files = {f"cog{n}.tif": raster(n, driver="COG") for n in range(4)} | {"striped.tif": raster(9, driver="GTiff")}
+    with Source(files) as source:
+        yield source
+
+
+def _work(client: Client, source: Source) -> None:
+    """Something of every kind that is durable."""
+    client.send("POST", "collections", collection("kept"))
+    good = [
+        item("kept", f"good-{n}", {"cog": source.href(f"cog{n}.tif"), "striped": source.href("striped.tif")})
+        for n in range(4)
+    ]
+    bad = [
+        item("kept", f"bad-{n}", {"cog": source.href("cog0.tif"), "gone": source.href("gone.tif")}) for n in range(3)
+    ]
+    bare = [item("kept", f"bare-{n}", {}) for n in range(3)]
+    client.post_items("kept", [*good, *bad])
+    client.post_items("kept", bare)
+    for n in range(3):
+        client.send("POST", "collections", collection(f"dropped-{n}"))
+        client.post_items(f"dropped-{n}", [item(f"dropped-{n}", "one", {"cog": source.href("cog1.tif")})])
+    client.settle()
+    for n in (0, 1):
+        client.send("DELETE", f"collections/kept/items/good-{n}")
+    for n in range(3):
+        client.send("DELETE", f"collections/dropped-{n}")
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("point", sorted(CRASH_POINTS))
+def test_nothing_promised_is_lost_when_killed_at(point: str, tmp_path: Path, source: Source) -> None:
+    log = tmp_path / "kills"
+    environment = {
+        "GRATICULE_FETCH_ALLOW": source.host,
+        "GRATICULE_CRASH_POINT": f"{point}:2" if point.startswith("database") else point,
+        "GRATICULE_CRASH_LOG": str(log),
+        "GRATICULE_CRASH_TIMES": str(KILLS),
+    }
+    with Served(tmp_path, env=environment) as served:
+        client = Client(served)
+        _work(client, source)
+        result = check(served.data_dir, client, source)
+    assert not any(result.values()), f"{result}\n{served.log_text()[-6000:]}"
+    assert log.read_text().count("\n") == KILLS, f"{point} was reached too seldom"

@@ -1,0 +1,85 @@
+"""kill -9 at random: worker, API and the whole service, while items are ingested."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from acceptance.serving import Served
+from acceptance.source import Source
+from crash.torture import Client, check, collection, item, raster
+
+KILLS = int(os.environ.get("GRATICULE_TEST_KILLS", "30"))
+ITEMS = 200
+BATCH = 10
+
+
+class Killer(threading.Thread):
+    """Kills one of the service's processes every now and then, until it has done so often enough."""
+
+    def __init__(self, served: Served, kills: int, seed: int) -> None:
+        super().__init__(daemon=True)
+        self.served = served
+        self.left = kills
+        self.random = random.Random(seed)
+        self.killed: dict[str, int] = {"worker": 0, "_api": 0, "service": 0}
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            while self.left:
+                time.sleep(self.random.uniform(0.05, 0.8))
+                self._kill(self.random.choices(["worker", "_api", "service"], [6, 2, 2])[0])
+        except BaseException as exc:
+            self.failure = exc
+
+    def _kill(self, what: str) -> None:
+        if what == "service":
+            self.served.kill()
+            self.served.start()
+        else:
+            process = self.served.process
+            assert process is not None
+            children = psutil.Process(process.pid).children()
+            victims = [child for child in children if what in child.cmdline()]
+            if not victims:  # it is just being started again
+                return
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victims[0].kill()
+        self.killed[what] += 1
+        self.left -= 1
+
+
+@pytest.mark.crash
+def test_nothing_promised_is_lost_under_random_kills(tmp_path: Path) -> None:
+    seed = int(os.environ.get("GRATICULE_TEST_SEED", "7"))
+    files = {f"cog{n}.tif": raster(n, driver="COG") for n in range(8)} | {"striped.tif": raster(9, driver="GTiff")}
+    with Source(files) as source, Served(tmp_path, env={"GRATICULE_FETCH_ALLOW": source.host}) as served:
+        client = Client(served)
+        client.send("POST", "collections", collection("kept"))
+        killer = Killer(served, KILLS, seed)
+        killer.start()
+        posted = 0
+        while killer.is_alive() or posted < ITEMS:
+            assets = [
+                {"cog": source.href(f"cog{n % 8}.tif")}
+                | ({"striped": source.href("striped.tif")} if n % 5 == 0 else {})
+                for n in range(posted, posted + BATCH)
+            ]
+            client.post_items("kept", [item("kept", f"i{posted + n}", entry) for n, entry in enumerate(assets)])
+            posted += BATCH
+            while killer.is_alive() and posted >= ITEMS * (1 - killer.left / KILLS) + BATCH:
+                time.sleep(0.05)  # the posts last as long as the kills
+        killer.join()
+        assert killer.failure is None, killer.failure
+        result = check(served.data_dir, client, source)
+        assert not any(result.values()), f"seed {seed}: {result}\n{served.log_text()[-6000:]}"
+        ended = client.settle()
+    print(f"\n{posted} items posted, {len(ended)} promises kept; killed: {killer.killed}")

@@ -1,0 +1,236 @@
+"""A catalog under fire: what is posted, what was acknowledged, and a checker of what is left.
+
+The checker reads the database and the asset folder themselves, not the API: nothing acknowledged may be lost, nothing
+may be there twice or in half, and after the sweep no byte may lie in storage that no item names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import requests
+from rasterio.io import MemoryFile
+from rasterio.transform import from_origin
+
+from acceptance.serving import Served
+from acceptance.source import Source
+
+TERMINAL = {"Succeeded", "Failed", "Canceled"}
+#: Seconds; generous, because it only matters where something is broken.
+SETTLE_LIMIT = 120
+
+
+def raster(seed: int, *, driver: str, size: int = 128) -> bytes:
+    """A small land-cover-like raster: ``COG`` is stored as it is, ``GTiff`` (striped) has to be converted."""
+    values = np.random.default_rng(seed).integers(0, 12, (size, size), dtype="uint8")
+    profile = {
+        "driver": driver,
+        "width": size,
+        "height": size,
+        "count": 1,
+        "dtype": "uint8",
+        "crs": "EPSG:32633",
+        "transform": from_origin(500_000 + seed * 1000, 5_000_000, 10, 10),
+        "nodata": 0,
+    }
+    with MemoryFile() as memory:
+        with rasterio.open(memory.name, "w", **profile) as dataset:
+            dataset.write(values, 1)
+        return bytes(io.BytesIO(memory.read()).getvalue())
+
+
+def collection(collection_id: str) -> dict[str, Any]:
+    """A minimal Collection."""
+    return {
+        "type": "Collection",
+        "stac_version": "1.0.0",
+        "id": collection_id,
+        "description": "Under fire",
+        "license": "CC0-1.0",
+        "links": [],
+        "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}},
+    }
+
+
+def item(collection_id: str, item_id: str, assets: dict[str, str]) -> dict[str, Any]:
+    """A minimal Item with TIFF assets at these hrefs."""
+    return {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": item_id,
+        "collection": collection_id,
+        "geometry": {"type": "Point", "coordinates": [15.0, 45.0]},
+        "bbox": [15.0, 45.0, 15.0, 45.0],
+        "properties": {"datetime": "2024-05-01T00:00:00Z"},
+        "links": [],
+        "assets": {
+            key: {"href": href, "type": "image/tiff; application=geotiff", "roles": ["data"]}
+            for key, href in assets.items()
+        },
+    }
+
+
+class Client:
+    """Posts to a server that may die at any time, and remembers what it acknowledged."""
+
+    def __init__(self, served: Served) -> None:
+        """Get a token; it outlives restarts."""
+        self.served = served
+        self.session = served.client()
+        #: Operation ids that were answered with 202: promises.
+        self.promised: dict[str, str] = {}
+        #: (collection, item) that were sent, acknowledged or not.
+        self.attempted: set[tuple[str, str]] = set()
+
+    def send(self, method: str, path: str, body: Any = None, *, tries: int = 40) -> dict[str, Any] | None:
+        """The operation of a 202; None for a refusal. A request that the server died under is sent again."""
+        for _ in range(tries):
+            try:
+                answer = self.session.request(method, f"{self.served.url}/stac/{path}", json=body, timeout=30)
+            except requests.RequestException:
+                self._wait_until_healthy()
+                continue
+            if answer.status_code == 202:
+                operation: dict[str, Any] = answer.json()
+                self.promised[operation["id"]] = f"{method} {path}"
+                return operation
+            if answer.status_code in {404, 409}:  # done already by a request whose answer was lost
+                return None
+            assert answer.status_code in {429, 503}, answer.text
+        raise AssertionError(f"{method} {path}: never answered\n{self.served.log_text()[-4000:]}")
+
+    def post_items(self, collection_id: str, items: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+        """Post an ItemCollection."""
+        self.attempted |= {(collection_id, entry["id"]) for entry in items}
+        body = {"type": "FeatureCollection", "features": list(items)}
+        return self.send("POST", f"collections/{collection_id}/items", body)
+
+    def settle(self) -> dict[str, dict[str, Any]]:
+        """Wait until every promised operation has ended; answers them by id."""
+        until = time.monotonic() + SETTLE_LIMIT
+        ended: dict[str, dict[str, Any]] = {}
+        while len(ended) < len(self.promised):
+            for operation_id in self.promised.keys() - ended.keys():
+                try:
+                    answer = self.session.get(f"{self.served.url}/inma/operations/{operation_id}", timeout=30)
+                except requests.RequestException:
+                    self._wait_until_healthy()
+                    break
+                assert answer.status_code == 200, f"{self.promised[operation_id]} was promised: {answer.text}"
+                operation = answer.json()
+                if operation["status"] in TERMINAL:
+                    ended[operation_id] = operation
+            assert time.monotonic() < until, f"not settled\n{self.served.log_text()[-6000:]}"
+            time.sleep(0.05)
+        return ended
+
+    def _wait_until_healthy(self) -> None:
+        until = time.monotonic() + SETTLE_LIMIT
+        while not self.served.is_healthy():
+            assert time.monotonic() < until, f"does not come back\n{self.served.log_text()[-4000:]}"
+            time.sleep(0.05)
+
+
+def check(data_dir: Path, client: Client, sources: Source) -> dict[str, int]:
+    """Compare what was acknowledged with catalog and storage; answers counts, all of which must be 0."""
+    ended = client.settle()
+    _wait_for_sweep(data_dir)
+    with sqlite3.connect(f"file:{data_dir / 'graticule.db'}?mode=ro", uri=True) as database:
+        present = [
+            (row[0], row[1], json.loads(row[2]))
+            for row in database.execute(
+                "SELECT c.id, i.id, b.doc FROM items i JOIN collections c ON c.pk=i.coll JOIN bodies b ON b.pk=i.pk"
+            )
+        ]
+        live = {
+            (row[0], row[1]): (row[2], row[3])
+            for row in database.execute("SELECT container, key, size, sha256 FROM blobs WHERE state='live'")
+        }
+        staged = database.execute("SELECT count(*) FROM blobs WHERE state='staged'").fetchone()[0]
+        sealed = database.execute("SELECT count(*) FROM submissions").fetchone()[0]
+        succeeded = set(
+            database.execute(
+                "SELECT o.collection_id, i.item_id FROM operation_items i JOIN operations o ON o.pk=i.operation"
+                " WHERE i.state='succeeded'"
+            )
+        )
+        deleted = {
+            row[0] for row in database.execute("SELECT collection_id FROM operations WHERE type='DeleteCollection'")
+        }
+    assert all(operation["status"] in TERMINAL for operation in ended.values())
+    names = [(collection_id, item_id) for collection_id, item_id, _ in present]
+    removed = {tuple(path.split("/")[1:4:2]) for path in _deletions(client)}
+    expected = {name for name in succeeded if name[0] not in deleted and name not in removed}
+    stored = {
+        (path.relative_to(data_dir / "assets").parts[0], "/".join(path.relative_to(data_dir / "assets").parts[1:]))
+        for path in (data_dir / "assets").rglob("*")
+        if path.is_file()
+    }
+    named, halves = _named_blobs(present, live, data_dir, sources)
+    return {
+        "lost": len(expected - set(names)),
+        "duplicate": len(names) - len(set(names)),
+        "unasked": len(set(names) - client.attempted),
+        "reappeared": len(set(names) - expected),
+        "half visible": halves,
+        "orphaned files": len(stored - live.keys()),
+        "missing files": len(live.keys() - stored),
+        "unnamed blobs": len(live.keys() - named),
+        "staged": staged,
+        "unfinished documents": sealed,
+    }
+
+
+def _deletions(client: Client) -> list[str]:
+    return [
+        what.removeprefix("DELETE ")
+        for what in client.promised.values()
+        if what.startswith("DELETE ") and "/items/" in what
+    ]
+
+
+def _named_blobs(
+    present: Sequence[tuple[str, str, dict[str, Any]]],
+    live: dict[tuple[str, str], tuple[int, str]],
+    data_dir: Path,
+    sources: Source,
+) -> tuple[set[tuple[str, str]], int]:
+    """The blobs that items name, and how many assets are not whole: bytes differ from the ledger or a COG's source."""
+    originals = {hashlib.sha256(content).hexdigest() for content in sources.files.values()}
+    named: set[tuple[str, str]] = set()
+    halves = 0
+    for _, _, document in present:
+        for key, asset in document["assets"].items():
+            container, _, blob = asset["href"].split("/", 1)[1].partition("/")
+            named.add((container, blob))
+            path = data_dir / "assets" / container / blob
+            content = path.read_bytes() if path.exists() else b""
+            checksum = hashlib.sha256(content).hexdigest()
+            whole = live.get((container, blob)) == (len(content), checksum)
+            halves += not whole or (key.startswith("cog") and checksum not in originals)
+    return named, halves
+
+
+def _wait_for_sweep(data_dir: Path) -> None:
+    until = time.monotonic() + SETTLE_LIMIT
+    while True:
+        with sqlite3.connect(f"file:{data_dir / 'graticule.db'}?mode=ro", uri=True) as database:
+            waiting = database.execute(
+                "SELECT (SELECT count(*) FROM blobs WHERE state='dead' AND swept IS NULL)"
+                " + (SELECT count(*) FROM procrastinate_jobs)"
+                " + (SELECT count(*) FROM containers c JOIN blobs b USING(container) WHERE c.dropped IS NOT NULL"
+                "    AND b.state<>'dead')"
+            ).fetchone()[0]
+        if not waiting:
+            return
+        assert time.monotonic() < until, f"{waiting} dead blobs or jobs are left"
+        time.sleep(0.1)
