@@ -13,7 +13,7 @@ import asyncio
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -45,21 +45,23 @@ SCENES = (("23M", 2023), ("23L", 2023), ("24M", 2023), ("24L", 2023), ("23M", 20
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=120)
 
 
-def run_demo(*, once: bool, live: bool) -> int:
+def run_demo(*, once: bool, live: bool, live_source: str = LIVE_SOURCE) -> int:
     """Play the quickstart, then keep everything up until Ctrl-C.
 
     Args:
         once: delete what was made and end after the play.
         live: fetch from the open Planetary Computer instead of the demo's own source.
+        live_source: where that is.
 
     Returns:
-        The exit code: 0 all of it worked, 1 a step did not, 3 the live source cannot be reached, 130 interrupted.
+        The exit code: 0 all of it worked, 1 a step did not, 3 the live source cannot be reached, 130 interrupted
+        before the end of the play.
     """
     console = Console(highlight=False)
 
     async def demonstrate() -> int:
         try:
-            return await _demonstrate(console, once=once, live=live)
+            return await _demonstrate(console, once=once, live_source=live_source if live else None)
         except SourceUnreachable as exc:
             console.print(f"[red]{exc.message}[/red]", soft_wrap=True)
             return 3
@@ -92,13 +94,13 @@ def run_source(*, port: int) -> int:
     return _until_signal(serve, interrupted=0)
 
 
-async def _demonstrate(console: Console, *, once: bool, live: bool) -> int:
+async def _demonstrate(console: Console, *, once: bool, live_source: str | None) -> int:
     with tempfile.TemporaryDirectory(prefix="graticule-demo-") as name:
         folder = Path(name)
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
-            if live:
-                await read_collection(session, LIVE_SOURCE)
-                await _play(console, session, folder, LIVE_SOURCE, fetch_allow=(), once=once)
+            if live_source is not None:
+                await read_collection(session, live_source)
+                await _play(console, session, folder, live_source, fetch_allow=(), once=once)
             else:
                 console.print("Drawing land-cover scenes.")
                 async with _local_source(folder / "source", port=0) as url:
@@ -126,7 +128,8 @@ async def _play(
         console.print(_table(outcome.items))
         if outcome.signed_url is not None:
             _invite(console, catalog, outcome.signed_url)
-            await _forever()
+            with suppress(asyncio.CancelledError):  # Ctrl-C is how this ends well
+                await asyncio.Event().wait()
 
 
 def _table(items: Sequence[Ingested]) -> Table:
@@ -165,10 +168,6 @@ async def _local_source(folder: Path, *, port: int) -> AsyncIterator[str]:
     await asyncio.to_thread(make_thumbnail, thumbnail, scenes[:4])
     async with serve_source(Source(scenes, thumbnail), port=port) as url:
         yield url
-
-
-async def _forever() -> None:
-    await asyncio.Event().wait()
 
 
 def _authority(url: str) -> str:

@@ -113,16 +113,17 @@ async def _until_healthy(process: asyncio.subprocess.Process, url: str, log: Pat
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.terminate()
-        try:
+    try:
+        if process.returncode is None:
+            process.terminate()
             async with asyncio.timeout(STOP_TIMEOUT):
                 await process.wait()
-        except TimeoutError:
-            process.kill()
-    # It leads a session of its own: whatever it may have left behind ends too.
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    except TimeoutError:
+        pass  # it is killed now
+    finally:
+        # It leads a session of its own: whatever it may have left behind ends too.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
 
 

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from yarl import URL
 
@@ -135,7 +136,9 @@ class Quickstart:
             raise QuickstartFailed(f"Step {number} ({name}): {type(exc).__name__} instead of an answer.") from exc
         except (KeyError, TypeError, ValueError, IndexError) as exc:
             raise QuickstartFailed(f"Step {number} ({name}): the answer lacks what it should have ({exc!r}).") from exc
-        self._console.print(f"[bold]{number:2}/{total}[/bold]  {name:<36}[green]{result}[/green]", highlight=False)
+        self._console.print(
+            f"[bold]{number:2}/{total}[/bold]  {name:<36}[green]{escape(result)}[/green]", soft_wrap=True
+        )
 
     # --- the collection
 
@@ -147,7 +150,7 @@ class Quickstart:
         collection["id"] = TARGET_ID
         collection["title"] += " (Quickstart)"
         self._collection = collection
-        return str(collection["title"])
+        return f"{COLLECTION_ID}, thumbnail {_size(len(self._thumbnail))}"
 
     async def _create_collection(self) -> str:
         await self._json("POST", self._stac("collections"), expect=202, json=self._collection)
@@ -210,11 +213,12 @@ class Quickstart:
         async with self._request("POST", self._stac("collections", TARGET_ID, "items"), json=self._items) as response:
             await _check(response, 202)
             self._operation = {**await response.json(), "location": response.headers["location"]}
-        return str(self._operation["id"])
+        return f"202, operation {self._operation['id']}"
 
     async def _wait_for_items(self) -> str:
         columns = (SpinnerColumn(), TextColumn("       {task.description:<34}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, TimeElapsedColumn(), console=self._console, transient=True) as progress:
+        quiet = not self._console.is_terminal
+        with Progress(*columns, TimeElapsedColumn(), console=self._console, transient=True, disable=quiet) as progress:
             bar = progress.add_task("items in the catalog", total=len(self._items["features"]))
 
             def show(operation: JsonObject) -> None:
