@@ -24,7 +24,7 @@ demo: setup ## a catalog on free ports that ingests scenes made on the spot (DEM
 
 test: setup ## every test, against real servers where they need them (PYTEST_ARGS=...)
 	@$(BIN)/python tests/servers.py
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: setup ## format, lint, types, who may import whom, dependencies, docs, tracked files
 	$(BIN)/ruff format --check .
@@ -44,7 +44,7 @@ docs: setup ## write the generated pages of docs/reference again
 	$(BIN)/python docs/generate.py
 
 torture: setup ## kill worker and service KILLS times while items are ingested, then look for what was lost
-	GRATICULE_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest tests/crash -m crash -s $(PYTEST_ARGS)
+	GRATICULE_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest tests/crash/test_random_kills.py -s $(PYTEST_ARGS)
 
 lock: setup ## resolve requirements.lock anew from pyproject.toml
 	@scripts/lock.sh

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Resolves pyproject.toml, dev packages included, for all supported Python versions and platforms, into requirements.lock.
+# Resolves pyproject.toml (dev packages included) into requirements.lock, and the servers of tests into tests/servers.lock, for
+# all supported Python versions and platforms.
 #
-# The index is the one that pip is configured with; the lock records hashes only, and never where a file came from.
+# The index is the one that pip is configured with; a lock records hashes only, and never where a file came from.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,10 +14,14 @@ fi
 index=${PIP_INDEX_URL:-$(.venv/bin/python -m pip config get global.index-url 2>/dev/null || true)}
 if [ -n "$index" ]; then UV_DEFAULT_INDEX=$index; export UV_DEFAULT_INDEX; fi
 
-"$uv" pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --no-annotate \
-    --upgrade --quiet --output-file requirements.lock
+compile() {
+    "$uv" pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet "$@"
+}
 
-if grep -nE '://|^ *--(index-url|extra-index-url|find-links|trusted-host)' requirements.lock; then
-    echo "requirements.lock names where packages come from: remove these lines" >&2
+compile pyproject.toml --extra dev --output-file requirements.lock
+compile tests/servers.in --output-file tests/servers.lock
+
+if grep -nE '://|^ *--(index-url|extra-index-url|find-links|trusted-host)' requirements.lock tests/servers.lock; then
+    echo "A lock file names where packages come from; see the lines above" >&2
     exit 1
 fi

@@ -15,7 +15,7 @@ from graticule.database import Database
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the developer's shell reaches a test."""
     for name in list(os.environ):
-        if name.startswith("GRATICULE_") and name != "GRATICULE_TEST_DATA":
+        if name.startswith("GRATICULE_") and not name.startswith("GRATICULE_TEST_"):
             monkeypatch.delenv(name)
 
 

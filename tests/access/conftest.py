@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,11 +18,11 @@ from typing import Any
 import pytest
 from granian.constants import Interfaces
 from granian.server.embed import Server
+from joserfc.jwk import RSAKey
 
-from graticule.access import Issuer, open_issuer
-from graticule.database import Database
+from graticule.access import Issuer
 from graticule.sealing import Sealer
-from graticule.settings import Settings
+from graticule.settings import AUDIENCE, Settings
 
 MakeSettings = Callable[..., Settings]
 ServeApp = Callable[..., str]
@@ -45,9 +46,10 @@ def sealer() -> Sealer:
     return Sealer(b"a master key for tests, not a secret")
 
 
-@pytest.fixture
-def issuer(database: Database, sealer: Sealer, settings: Settings) -> Issuer:
-    return open_issuer(database, sealer, settings)
+@pytest.fixture(scope="session")
+def issuer() -> Issuer:
+    """An issuer without a database behind it: making a key is slow."""
+    return Issuer(str(uuid.uuid4()), RSAKey.generate_key(2048), AUDIENCE)
 
 
 @dataclass

@@ -1,4 +1,7 @@
-"""Against a real OpenID Connect provider: npm's oidc-provider, installed once into the user's cache folder."""
+"""Against a real OpenID Connect provider: npm's oidc-provider, installed once into the user's cache folder.
+
+It runs in a temporary folder, and not as root. ``make test`` sees to it that there is a Node.js (tests/servers.py).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import platformdirs
 import pytest
@@ -20,7 +23,7 @@ from graticule.errors import Unauthorized
 from graticule.settings import AUDIENCE
 
 if TYPE_CHECKING:
-    from tests.access.conftest import MakeSettings
+    from access.conftest import MakeSettings
 
 SOURCE = Path(__file__).parent / "oidc_provider"
 SECRET = "only used on the loopback"
@@ -33,10 +36,14 @@ def unavailable(reason: str) -> NoReturn:
     pytest.skip(f"THE REAL OIDC PROVIDER IS NOT TESTED: {reason}")
 
 
+def node() -> str | None:
+    return shutil.which(os.environ.get("GRATICULE_TEST_NODE", "node"))
+
+
 def installed() -> Path:
     """The folder with the provider and its dependencies, made on first use."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        unavailable("node and npm are needed")
+    if node() is None or shutil.which("npm") is None:
+        unavailable("node and npm are needed: run `make test`, or name a node with GRATICULE_TEST_NODE")
     content = b"".join(path.read_bytes() for path in sorted(SOURCE.iterdir()) if path.is_file())
     cache = platformdirs.user_cache_path("graticule-tests")
     folder = cache / f"oidc-provider-{hashlib.sha256(content).hexdigest()[:12]}"
@@ -57,7 +64,20 @@ def installed() -> Path:
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[str]:
-    folder = installed()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary) / "provider"
+        shutil.copytree(installed(), work)
+        yield from run_provider(work)
+
+
+def run_provider(folder: Path) -> Iterator[str]:
+    program = str(node())
+    unprivileged: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        # The interpreter goes along: where it lies, another user may have no way in.
+        program = shutil.copy(program, str(folder))
+        folder.parent.chmod(0o755)
+        unprivileged = {"user": "nobody", "group": "nogroup", "extra_groups": []}
     environment = {
         "PATH": os.environ["PATH"],
         "NODE_ENV": "production",
@@ -65,9 +85,15 @@ def provider() -> Iterator[str]:
         "TEST_ROLES": ROLES,
         "TEST_CLIENT_SECRET": SECRET,
     }
-    command = ["node", "provider.js"]
+    command = [program, "provider.js"]
     with subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        **unprivileged,
     ) as process:
         assert process.stdout is not None
         line = process.stdout.readline().strip()

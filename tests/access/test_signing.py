@@ -114,13 +114,13 @@ async def test_every_managed_asset_of_a_document_is_signed_in_place(tokens: Toke
 
 
 async def test_a_page_needs_one_token_per_container(tokens: Tokens) -> None:
-    page = {"features": [item(1), item(2), item(3, "other-11111111"), {"assets": "odd"}, "odd"]}
+    page: dict[str, list[Any]] = {"features": [item(1), item(2), item(3, "other-11111111"), {"assets": "odd"}, "odd"]}
     await sign_document(tokens, page, BASE)
 
     queries = {
         asset["href"].partition("?")[2]
         for feature in page["features"][:3]
-        for name, asset in feature["assets"].items()  # type: ignore[union-attr]
+        for name, asset in feature["assets"].items()
         if name in {"image", "metadata"}
     }
     assert len(queries) == 2

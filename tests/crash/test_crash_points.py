@@ -18,7 +18,7 @@ KILLS = 3
 
 @pytest.fixture(scope="module")
 def source() -> Iterator[Source]:
-    files = {f"cog{n}.tif": raster(n, driver="COG") for n in range(4)} | {"striped.tif": raster(9, driver="GTiff")}
+    files = {f"cog{n}.tif": raster(n, driver="COG") for n in range(4)} | {"striped.tif": raster(9, driver="GTiff", size=640)}
     with Source(files) as source:
         yield source
 

@@ -60,7 +60,7 @@ class Killer(threading.Thread):
 @pytest.mark.crash
 def test_nothing_promised_is_lost_under_random_kills(tmp_path: Path) -> None:
     seed = int(os.environ.get("GRATICULE_TEST_SEED", "7"))
-    files = {f"cog{n}.tif": raster(n, driver="COG") for n in range(8)} | {"striped.tif": raster(9, driver="GTiff")}
+    files = {f"cog{n}.tif": raster(n, driver="COG") for n in range(8)} | {"striped.tif": raster(9, driver="GTiff", size=640)}
     with Source(files) as source, Served(tmp_path, env={"GRATICULE_FETCH_ALLOW": source.host}) as served:
         client = Client(served)
         client.send("POST", "collections", collection("kept"))

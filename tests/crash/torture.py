@@ -148,7 +148,7 @@ def check(data_dir: Path, client: Client, sources: Source) -> dict[str, int]:
         present = [
             (row[0], row[1], json.loads(row[2]))
             for row in database.execute(
-                "SELECT c.id, i.id, b.doc FROM items i JOIN collections c ON c.pk=i.coll JOIN bodies b ON b.pk=i.pk"
+                "SELECT c.id, i.id, b.doc FROM items i JOIN collections c ON c.coll=i.coll JOIN bodies b ON b.pk=i.pk"
             )
         ]
         live = {

@@ -22,9 +22,7 @@ from graticule.workflows import Backoff, Engine, Timing
 #: A worker that notices everything soon.
 FAST = Timing(heartbeat=0.1, stalled=30.0, polling=0.1, wake=0.02, stop=2.5, restart=Backoff(0.05, 0.1))
 
-Running = Callable[[Engine], AbstractAsyncContextManager[None]]
 StartProcess = Callable[..., subprocess.Popen[bytes]]
-Until = Callable[[Callable[[], Any]], Any]
 
 
 @pytest.fixture(params=["memory", "disk"])

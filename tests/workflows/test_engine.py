@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,11 @@ import pytest
 from graticule.database import Connection, Database
 from graticule.workflows import AlreadyQueued, Attempt, Engine, GivenUp, LeaseLost, Timing
 from graticule.workflows.retry import Backoff
+
+MakeEngine = Callable[..., Engine]
+Running = Callable[..., AbstractAsyncContextManager[None]]
+Until = Callable[..., Awaitable[Any]]
+JobRows = Callable[[Database], list[dict[str, Any]]]
 
 
 class Recorder:
@@ -31,7 +37,7 @@ def defer(database: Database, engine: Engine, *numbers: Any, name: str = "note",
 
 
 async def test_every_job_runs_once_and_its_row_is_deleted(
-    either_database, make_engine, running, until, job_rows
+    either_database: Database, make_engine: MakeEngine, running: Running, until: Until, job_rows: JobRows
 ) -> None:
     engine = make_engine(either_database)
     notes = Recorder(engine)
@@ -42,7 +48,7 @@ async def test_every_job_runs_once_and_its_row_is_deleted(
     assert sorted(notes.runs) == list(range(50))
 
 
-def test_ids_are_in_the_order_of_the_jobs(database, make_engine, job_rows) -> None:
+def test_ids_are_in_the_order_of_the_jobs(database: Database, make_engine: MakeEngine, job_rows: JobRows) -> None:
     engine = make_engine(database)
     Recorder(engine)
     ids = defer(database, engine, *"cab")
@@ -51,13 +57,15 @@ def test_ids_are_in_the_order_of_the_jobs(database, make_engine, job_rows) -> No
     )
 
 
-def test_nothing_deferred_is_no_job(database, make_engine) -> None:
+def test_nothing_deferred_is_no_job(database: Database, make_engine: MakeEngine) -> None:
     engine = make_engine(database)
     Recorder(engine)
     assert defer(database, engine) == []
 
 
-def test_a_job_rolls_back_with_the_rows_of_its_caller(either_database, make_engine, job_rows) -> None:
+def test_a_job_rolls_back_with_the_rows_of_its_caller(
+    either_database: Database, make_engine: MakeEngine, job_rows: JobRows
+) -> None:
     engine = make_engine(either_database)
     Recorder(engine)
 
@@ -70,7 +78,7 @@ def test_a_job_rolls_back_with_the_rows_of_its_caller(either_database, make_engi
     assert job_rows(either_database) == []
 
 
-def test_an_unknown_task_cannot_be_deferred(database, make_engine) -> None:
+def test_an_unknown_task_cannot_be_deferred(database: Database, make_engine: MakeEngine) -> None:
     engine = make_engine(database)
     Recorder(engine)
     with pytest.raises(LookupError, match=r"'nope': known are \['note'\]"):
@@ -78,7 +86,7 @@ def test_an_unknown_task_cannot_be_deferred(database, make_engine) -> None:
 
 
 async def test_jobs_of_a_task_that_a_worker_does_not_know_stay_waiting(
-    database, make_engine, running, until, job_rows
+    database: Database, make_engine: MakeEngine, running: Running, until: Until, job_rows: JobRows
 ) -> None:
     newer, older = make_engine(database), make_engine(database)
     Recorder(newer, "new")
@@ -92,7 +100,7 @@ async def test_jobs_of_a_task_that_a_worker_does_not_know_stay_waiting(
 
 
 async def test_higher_priorities_run_first_and_equal_ones_in_order(
-    either_database, make_engine, running, until
+    either_database: Database, make_engine: MakeEngine, running: Running, until: Until
 ) -> None:
     engine = make_engine(either_database)
     notes = Recorder(engine)
@@ -104,7 +112,9 @@ async def test_higher_priorities_run_first_and_equal_ones_in_order(
     assert notes.runs == [3, 4, 1, 2, 5]
 
 
-async def test_jobs_of_one_lock_run_one_after_the_other(either_database, make_engine, running, until) -> None:
+async def test_jobs_of_one_lock_run_one_after_the_other(
+    either_database: Database, make_engine: MakeEngine, running: Running, until: Until
+) -> None:
     engine = make_engine(either_database)
     inside: list[int] = []
     order: list[int] = []
@@ -125,7 +135,9 @@ async def test_jobs_of_one_lock_run_one_after_the_other(either_database, make_en
     assert set(together) == {1}
 
 
-def test_only_one_job_of_a_queueing_lock_waits(either_database, make_engine, job_rows) -> None:
+def test_only_one_job_of_a_queueing_lock_waits(
+    either_database: Database, make_engine: MakeEngine, job_rows: JobRows
+) -> None:
     engine = make_engine(either_database)
     Recorder(engine)
     defer(either_database, engine, 1, queueing_lock="sweep")
@@ -139,7 +151,9 @@ def test_only_one_job_of_a_queueing_lock_waits(either_database, make_engine, job
     assert [row["args"] for row in job_rows(either_database)] == ['{"n":1}', '{"n":3}']
 
 
-async def test_a_scheduled_job_waits_for_its_time(database, make_engine, running, until, job_rows) -> None:
+async def test_a_scheduled_job_waits_for_its_time(
+    database: Database, make_engine: MakeEngine, running: Running, until: Until, job_rows: JobRows
+) -> None:
     engine = make_engine(database)
     notes = Recorder(engine)
     defer(database, engine, "later", schedule_in=timedelta(hours=1))
@@ -150,7 +164,9 @@ async def test_a_scheduled_job_waits_for_its_time(database, make_engine, running
     assert [row["args"] for row in job_rows(database)] == ['{"n":"later"}']
 
 
-async def test_a_task_that_raises_is_tried_again(either_database, make_engine, running, until, job_rows) -> None:
+async def test_a_task_that_raises_is_tried_again(
+    either_database: Database, make_engine: MakeEngine, running: Running, until: Until, job_rows: JobRows
+) -> None:
     engine = make_engine(either_database)
     attempts: list[Attempt] = []
 
@@ -167,7 +183,7 @@ async def test_a_task_that_raises_is_tried_again(either_database, make_engine, r
 
 
 async def test_after_the_last_attempt_the_domain_is_told_and_the_job_removed(
-    database, make_engine, running, until, job_rows
+    database: Database, make_engine: MakeEngine, running: Running, until: Until, job_rows: JobRows
 ) -> None:
     engine = make_engine(database, max_attempts=3)
     told: list[tuple[int, Mapping[str, Any], Exception]] = []
@@ -186,7 +202,9 @@ async def test_after_the_last_attempt_the_domain_is_told_and_the_job_removed(
     assert [(failures, ids, str(error)) for failures, ids, error in told] == [(2, {"n": 7}, "bug 7")]
 
 
-async def test_giving_up_is_tried_again_until_it_works(database, make_engine, running, until, job_rows) -> None:
+async def test_giving_up_is_tried_again_until_it_works(
+    database: Database, make_engine: MakeEngine, running: Running, until: Until, job_rows: JobRows
+) -> None:
     engine = make_engine(database, max_attempts=1)
     errors: list[Exception] = []
     runs: list[int] = []
@@ -208,7 +226,9 @@ async def test_giving_up_is_tried_again_until_it_works(database, make_engine, ru
     assert runs == [7]
 
 
-async def test_a_task_that_cancels_itself_counts_as_failed(database, make_engine, running, until, job_rows) -> None:
+async def test_a_task_that_cancels_itself_counts_as_failed(
+    database: Database, make_engine: MakeEngine, running: Running, until: Until, job_rows: JobRows
+) -> None:
     engine = make_engine(database)
     failures: list[int] = []
 
@@ -225,7 +245,13 @@ async def test_a_task_that_cancels_itself_counts_as_failed(database, make_engine
 
 
 async def test_the_text_of_foreign_errors_is_not_logged(
-    database, make_engine, running, until, job_rows, caplog
+    *,
+    database: Database,
+    make_engine: MakeEngine,
+    running: Running,
+    until: Until,
+    job_rows: JobRows,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     engine = make_engine(database, max_attempts=2)
@@ -239,12 +265,12 @@ async def test_the_text_of_foreign_errors_is_not_logged(
         await until(lambda: not job_rows(database))
     assert "SECRET" not in caplog.text
     failed = [record for record in caplog.records if getattr(record, "action", "") == "job_failed"]
-    assert [record.ids for record in failed] == [{"n": 7}, {"n": 7}]  # type: ignore[attr-defined] # from extra
+    assert [vars(record)["ids"] for record in failed] == [{"n": 7}, {"n": 7}]
     assert "ValueError at note (test_engine.py" in caplog.text
 
 
 async def test_a_stop_cancels_the_tasks_and_hands_their_jobs_back(
-    either_database, make_engine, running, until, job_rows
+    either_database: Database, make_engine: MakeEngine, running: Running, until: Until, job_rows: JobRows
 ) -> None:
     engine = make_engine(either_database)
     started: list[Attempt] = []
@@ -272,7 +298,7 @@ async def test_a_stop_cancels_the_tasks_and_hands_their_jobs_back(
 
 
 async def test_a_task_that_ignores_its_cancellation_does_not_keep_its_job(
-    database, make_engine, running, until, job_rows
+    database: Database, make_engine: MakeEngine, running: Running, until: Until, job_rows: JobRows
 ) -> None:
     engine = make_engine(database, timing=Timing(heartbeat=0.1, polling=0.1, stop=0.1))
     started: list[Attempt] = []
@@ -304,7 +330,7 @@ async def test_a_task_that_ignores_its_cancellation_does_not_keep_its_job(
 
 
 async def test_cancelled_jobs_do_not_run_or_stop_running(
-    either_database, make_engine, running, until, job_rows
+    either_database: Database, make_engine: MakeEngine, running: Running, until: Until, job_rows: JobRows
 ) -> None:
     engine = make_engine(either_database)
     started: list[int] = []
@@ -322,7 +348,9 @@ async def test_cancelled_jobs_do_not_run_or_stop_running(
     assert started == [1]
 
 
-async def test_a_worker_that_dies_is_started_again(database, make_engine, running, until, job_rows) -> None:
+async def test_a_worker_that_dies_is_started_again(
+    database: Database, make_engine: MakeEngine, running: Running, until: Until, job_rows: JobRows
+) -> None:
     engine = make_engine(database)
     notes = Recorder(engine)
     async with running(engine):
@@ -335,7 +363,9 @@ async def test_a_worker_that_dies_is_started_again(database, make_engine, runnin
     assert notes.attempts[0].worker_id > 1
 
 
-async def test_an_idle_worker_that_was_pruned_registers_again(database, make_engine, running, until) -> None:
+async def test_an_idle_worker_that_was_pruned_registers_again(
+    database: Database, make_engine: MakeEngine, running: Running, until: Until
+) -> None:
     engine = make_engine(database)
 
     def worker_ids() -> list[int]:
@@ -347,7 +377,9 @@ async def test_an_idle_worker_that_was_pruned_registers_again(database, make_eng
         assert await until(worker_ids) != first
 
 
-async def test_a_worker_wakes_on_commits_of_its_own_process(either_database, make_engine, running, until) -> None:
+async def test_a_worker_wakes_on_commits_of_its_own_process(
+    either_database: Database, make_engine: MakeEngine, running: Running, until: Until
+) -> None:
     engine = make_engine(either_database, timing=Timing(polling=3600.0))
     notes = Recorder(engine)
     async with running(engine):

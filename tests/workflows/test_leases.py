@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
 import pytest
 from procrastinate.jobs import Status
 
@@ -8,9 +12,14 @@ from graticule.workflows import Attempt, Engine, LeaseLost, release_all
 from graticule.workflows.leases import SQL, Held, Lease, beat, current_lease, hand_back, now_us, rescue, retire_worker
 from graticule.workflows.sqlite_connector import SqliteConnector
 
+MakeEngine = Callable[..., Engine]
+Running = Callable[..., AbstractAsyncContextManager[None]]
+Until = Callable[..., Awaitable[Any]]
+JobRows = Callable[[Database], list[dict[str, Any]]]
 
-def register(tx: Connection, *, heartbeat: int | None = None) -> int:
-    row = tx.one(SQL["register_worker"], {"now": now_us() if heartbeat is None else heartbeat})
+
+def register(tx: Connection) -> int:
+    row = tx.one(SQL["register_worker"], {"now": now_us()})
     assert row is not None
     return int(row[0])
 
@@ -27,7 +36,7 @@ def held(attempt: Attempt) -> Held:
 
 
 @pytest.fixture
-def engine(database: Database, make_engine) -> Engine:
+def engine(database: Database, make_engine: MakeEngine) -> Engine:
     engine: Engine = make_engine(database)
 
     @engine.task("note")
@@ -49,11 +58,11 @@ def lose_worker(database: Database, worker_id: int) -> None:
     database.write_now(lambda tx: tx.execute(sql, {"then": now_us() - 31_000_000, "id": worker_id}))
 
 
-def test_the_holder_may_publish(database, attempt) -> None:
+def test_the_holder_may_publish(database: Database, attempt: Attempt) -> None:
     database.write_now(attempt.still_ours)
 
 
-def test_a_job_taken_over_is_no_longer_ours(database, attempt) -> None:
+def test_a_job_taken_over_is_no_longer_ours(database: Database, attempt: Attempt) -> None:
     lose_worker(database, attempt.worker_id)
     database.write_now(lambda tx: rescue(tx, stalled_after=30))
     with pytest.raises(LeaseLost, match=f"Job {attempt.job_id} "):
@@ -67,7 +76,7 @@ def test_a_job_taken_over_is_no_longer_ours(database, attempt) -> None:
         database.write_now(attempt.still_ours)
 
 
-def test_the_same_worker_claiming_the_job_again_is_another_attempt(database, attempt) -> None:
+def test_the_same_worker_claiming_the_job_again_is_another_attempt(database: Database, attempt: Attempt) -> None:
     database.write_now(lambda tx: hand_back(tx, held(attempt)))
     again = database.write_now(lambda tx: claim(tx, attempt.worker_id))
     assert again.worker_id == attempt.worker_id
@@ -75,12 +84,12 @@ def test_the_same_worker_claiming_the_job_again_is_another_attempt(database, att
         database.write_now(attempt.still_ours)
 
 
-def test_the_rescue_leaves_workers_that_beat_alone(database, attempt) -> None:
+def test_the_rescue_leaves_workers_that_beat_alone(database: Database, attempt: Attempt) -> None:
     assert database.write_now(lambda tx: rescue(tx, stalled_after=30)) == ([], [])
     database.write_now(attempt.still_ours)
 
 
-def test_the_rescue_forgets_lost_workers(database, attempt) -> None:
+def test_the_rescue_forgets_lost_workers(database: Database, attempt: Attempt) -> None:
     lose_worker(database, attempt.worker_id)
     freed, workers = database.write_now(lambda tx: rescue(tx, stalled_after=30))
     assert [(job.job_id, job.losses) for job in freed] == [(attempt.job_id, 1)]
@@ -88,19 +97,21 @@ def test_the_rescue_forgets_lost_workers(database, attempt) -> None:
     assert not database.write_now(lambda tx: beat(tx, attempt.worker_id))
 
 
-def test_a_job_without_a_worker_is_rescued(database, attempt) -> None:
+def test_a_job_without_a_worker_is_rescued(database: Database, attempt: Attempt) -> None:
     database.write_now(lambda tx: tx.execute("DELETE FROM procrastinate_workers"))
     freed, _ = database.write_now(lambda tx: rescue(tx, stalled_after=30))
     assert [job.job_id for job in freed] == [attempt.job_id]
 
 
-def test_a_rescuer_that_comes_late_changes_nothing(database, attempt) -> None:
+def test_a_rescuer_that_comes_late_changes_nothing(database: Database, attempt: Attempt) -> None:
     database.write_now(lambda tx: hand_back(tx, held(attempt)))
     database.write_now(lambda tx: claim(tx, register(tx)))
     assert not database.write_now(lambda tx: hand_back(tx, held(attempt), losses=1))
 
 
-def test_a_handed_back_job_gives_up_its_queueing_lock_to_one_that_waits(database, engine, job_rows) -> None:
+def test_a_handed_back_job_gives_up_its_queueing_lock_to_one_that_waits(
+    database: Database, engine: Engine, job_rows: JobRows
+) -> None:
     def defer(tx: Connection) -> None:
         engine.defer(tx, "note", [{"n": 1}], queueing_lock="sweep")
 
@@ -114,34 +125,36 @@ def test_a_handed_back_job_gives_up_its_queueing_lock_to_one_that_waits(database
     assert [(row["status"], row["queueing_lock"]) for row in job_rows(database)] == [("todo", "sweep"), ("todo", None)]
 
 
-def test_a_retiring_worker_hands_back_without_a_loss(database, attempt, job_rows) -> None:
+def test_a_retiring_worker_hands_back_without_a_loss(database: Database, attempt: Attempt, job_rows: JobRows) -> None:
     database.write_now(lambda tx: retire_worker(tx, attempt.worker_id))
     assert [(row["status"], row["attempts"], row["losses"]) for row in job_rows(database)] == [("todo", 1, 0)]
     assert database.read_now(lambda tx: tx.value("SELECT count(*) FROM procrastinate_workers")) == 0
 
 
-def test_release_all_frees_every_job_at_once_without_a_loss(database, engine, attempt, job_rows) -> None:
+def test_release_all_frees_every_job_at_once_without_a_loss(
+    database: Database, engine: Engine, attempt: Attempt, job_rows: JobRows
+) -> None:
     database.write_now(lambda tx: engine.defer(tx, "note", [{"n": 2}, {"n": 3}]))
     database.write_now(lambda tx: claim(tx, register(tx)))
     assert database.write_now(release_all) == 2
     assert [(row["status"], row["worker_id"], row["losses"]) for row in job_rows(database)] == [("todo", None, 0)] * 3
     with pytest.raises(LeaseLost):
         database.write_now(attempt.still_ours)
-    assert database.write_now(lambda tx: register(tx)) > attempt.worker_id  # ids never come back
+    assert database.write_now(register) > attempt.worker_id  # ids never come back
 
 
 async def test_a_job_that_lost_its_worker_too_often_is_given_up(
-    database, make_engine, running, until, job_rows
+    database: Database, make_engine: MakeEngine, running: Running, until: Until, job_rows: JobRows
 ) -> None:
     engine = make_engine(database, max_losses=2)
     ran: list[int] = []
     told: list[tuple[int, str]] = []
 
-    async def on_give_up(attempt, _ids, error) -> None:
+    async def on_give_up(attempt: Attempt, _: Mapping[str, Any], error: Exception) -> None:
         told.append((attempt.losses, str(error)))
 
     @engine.task("note", on_give_up=on_give_up)
-    async def note(attempt: Attempt, n: int) -> None:
+    async def note(_: Attempt, n: int) -> None:
         ran.append(n)
 
     await database.write(lambda tx: engine.defer(tx, "note", [{"n": 1}]))
@@ -157,7 +170,13 @@ async def test_a_job_that_lost_its_worker_too_often_is_given_up(
 
 @pytest.mark.parametrize("delete_job", [True, False])
 async def test_a_zombie_can_neither_finish_nor_retry_the_job(
-    database, engine, attempt, job_rows, caplog, delete_job
+    *,
+    database: Database,
+    engine: Engine,
+    attempt: Attempt,
+    job_rows: JobRows,
+    caplog: pytest.LogCaptureFixture,
+    delete_job: bool,
 ) -> None:
     connector = SqliteConnector(database, tasks=lambda: ["note"])
     manager = engine._app.job_manager

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import subprocess
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from graticule.database import Connection, Database
 from graticule.workflows import Attempt, Engine, Timing
+
+MakeEngine = Callable[..., Engine]
+Running = Callable[..., AbstractAsyncContextManager[None]]
+Until = Callable[..., Awaitable[Any]]
+JobRows = Callable[[Database], list[dict[str, Any]]]
+StartProcess = Callable[..., subprocess.Popen[bytes]]
+
 
 RESULTS = "CREATE TABLE results (n INTEGER, kind TEXT, job_id INTEGER, worker_id INTEGER, losses INTEGER)"
 
@@ -25,7 +36,7 @@ def counted(database: Database, table: str) -> int:
 
 
 @pytest.fixture
-def engine(database: Database, make_engine) -> Engine:
+def engine(database: Database, make_engine: MakeEngine) -> Engine:
     """Knows the tasks of the worker processes, and runs none itself."""
     database.write_now(lambda tx: tx.execute(RESULTS))
     engine: Engine = make_engine(database)
@@ -38,7 +49,9 @@ def engine(database: Database, make_engine) -> Engine:
     return engine
 
 
-async def test_three_processes_run_a_thousand_jobs_once_each(database, engine, start_process, until) -> None:
+async def test_three_processes_run_a_thousand_jobs_once_each(
+    database: Database, engine: Engine, start_process: StartProcess, until: Until
+) -> None:
     await database.write(lambda tx: engine.defer(tx, "publish", [{"n": n} for n in range(1000)]))
     for _ in range(3):
         start_process()
@@ -48,15 +61,20 @@ async def test_three_processes_run_a_thousand_jobs_once_each(database, engine, s
     assert len({worker_id for _, worker_id, _ in published}) == 3
 
 
-async def test_a_worker_wakes_on_commits_of_another_process(database, engine, start_process, until) -> None:
+async def test_a_worker_wakes_on_commits_of_another_process(
+    database: Database, engine: Engine, start_process: StartProcess, until: Until
+) -> None:
     start_process(polling=3600.0)
     await until(lambda: counted(database, "procrastinate_workers"))
     for n in range(3):
-        await database.write(lambda tx, n=n: engine.defer(tx, "publish", [{"n": n}]))
+        jobs = [{"n": n}]
+        await database.write(partial(engine.defer, task_name="publish", jobs=jobs))
         await until(lambda n=n: len(results(database, "published")) == n + 1)
 
 
-async def test_the_job_of_a_killed_worker_is_taken_over(database, engine, start_process, until, tmp_path) -> None:
+async def test_the_job_of_a_killed_worker_is_taken_over(
+    database: Database, engine: Engine, start_process: StartProcess, until: Until, tmp_path: Path
+) -> None:
     flag = tmp_path / "flag"
     ids = {"n": 1, "flag": str(flag)}
     await database.write(lambda tx: engine.defer(tx, "publish when allowed", [ids]))
@@ -71,7 +89,7 @@ async def test_the_job_of_a_killed_worker_is_taken_over(database, engine, start_
 
 
 async def test_the_late_result_of_a_suspended_worker_is_refused(
-    database, engine, start_process, until, tmp_path
+    database: Database, engine: Engine, start_process: StartProcess, until: Until, tmp_path: Path
 ) -> None:
     flag = tmp_path / "flag"
     ids = {"n": 1, "flag": str(flag)}
@@ -95,7 +113,9 @@ async def test_the_late_result_of_a_suspended_worker_is_refused(
 
 
 @pytest.mark.parametrize("point", ["workflows.claim.after", "workflows.finish.before", "workflows.finish.after"])
-async def test_no_job_is_lost_when_a_worker_dies_at(point, database, engine, start_process, until, tmp_path) -> None:
+async def test_no_job_is_lost_when_a_worker_dies_at(
+    point: str, database: Database, engine: Engine, start_process: StartProcess, until: Until
+) -> None:
     await database.write(lambda tx: engine.defer(tx, "publish", [{"n": n} for n in range(5)]))
     environment = {"GRATICULE_CRASH_POINT": f"{point}:3"}
     assert start_process(stalled=0.8, environment=environment).wait(timeout=30) == -signal.SIGKILL
@@ -105,7 +125,7 @@ async def test_no_job_is_lost_when_a_worker_dies_at(point, database, engine, sta
 
 
 async def test_a_stopped_process_hands_its_job_back_and_ends(
-    database, engine, start_process, until, job_rows, tmp_path
+    *, database: Database, engine: Engine, start_process: StartProcess, until: Until, job_rows: JobRows, tmp_path: Path
 ) -> None:
     ids = {"n": 1, "flag": str(tmp_path / "flag")}
     await database.write(lambda tx: engine.defer(tx, "publish when allowed", [ids]))
@@ -118,7 +138,15 @@ async def test_a_stopped_process_hands_its_job_back_and_ends(
 
 
 async def test_a_writer_at_full_load_locks_nobody_out(
-    database, engine, start_process, until, job_rows, running, make_engine, caplog
+    *,
+    database: Database,
+    engine: Engine,
+    start_process: StartProcess,
+    until: Until,
+    job_rows: JobRows,
+    running: Running,
+    make_engine: MakeEngine,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def prepare(tx: Connection) -> None:
         tx.execute("CREATE TABLE load (n INTEGER)")

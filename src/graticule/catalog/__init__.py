@@ -1,10 +1,20 @@
 """Owns: collections and items, and finding them. Refuses: to fetch assets, change documents or know HTTP.
 
-Entry points: `Catalog` (the promise), `SqlCatalog` (keeps it), `check_searchable` (may this item come in?).
+Entry points: `Catalog` (the promise), `SqlCatalog` (keeps it), `check_searchable` (may this item come in?),
+`prepare_item` (do the work of writing that needs no transaction).
 """
 
 from graticule.catalog.base import Catalog, CollectionRecord, ItemPage, OnConflict
-from graticule.catalog.searchable import check_searchable
+from graticule.catalog.searchable import PreparedItem, check_searchable, prepare_item
 from graticule.catalog.sql.store import SqlCatalog
 
-__all__ = ["Catalog", "CollectionRecord", "ItemPage", "OnConflict", "SqlCatalog", "check_searchable"]
+__all__ = [
+    "Catalog",
+    "CollectionRecord",
+    "ItemPage",
+    "OnConflict",
+    "PreparedItem",
+    "SqlCatalog",
+    "check_searchable",
+    "prepare_item",
+]

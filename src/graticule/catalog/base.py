@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from graticule.catalog.searchable import PreparedItem
 from graticule.database import Connection
 from graticule.stac.documents import Item
 from graticule.stac.search import Search
@@ -94,8 +95,12 @@ class Catalog(Protocol):
         """The record as this transaction sees it, also while the collection is being deleted."""
         ...
 
-    def put_items(self, tx: Connection, collection_id: str, items: Sequence[Item], *, on_conflict: OnConflict) -> None:
-        """Add items, or replace those of equal ids; all of them or, when it raises, none that are kept.
+    def put_items(
+        self, tx: Connection, collection_id: str, items: Sequence[Item | PreparedItem], *, on_conflict: OnConflict
+    ) -> None:
+        """Add items, or replace those of equal ids. It raises before it writes anything.
+
+        Items that are not prepared are prepared here; do it before the transaction where there are many.
 
         Raises:
             CollectionDoesNotExist: also when it is being deleted.

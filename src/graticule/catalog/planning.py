@@ -272,7 +272,7 @@ def _by_window(source: Candidates, cells: Sequence[_Bounded], upper: Key, count:
     groups: defaultdict[int, list[CellStatistics]] = defaultdict(list)
     for b in cells:
         groups[b.low].append(b.cell)
-    page = 5 * count + 1000
+    page = _page_rows(count)
     newest, oldest = max(b.cell.t1 for b in cells), min(b.cell.t0 for b in cells)
     upper = min(upper, (newest + 1, "", 0))
     bottom = max(oldest, min(groups))
@@ -288,6 +288,11 @@ def _by_window(source: Candidates, cells: Sequence[_Bounded], upper: Key, count:
         width *= 4
         if low == bottom:
             return
+
+
+def _page_rows(count: int) -> int:
+    """How many rows one statement over many cells may answer."""
+    return 5 * count + 1_000
 
 
 def _first_width(n: int, span: int, left: int, count: int) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from graticule.catalog.cells import NOWHERE, Box, box_of, cell_of
 from graticule.errors import StacValidationFailed
 from graticule.stac.datetimes import parse_instant
@@ -26,6 +28,24 @@ class Searchable:
     wkb: bytes | None
     cloud: float | None
     platform: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedItem:
+    """An item with all the work done that needs no database."""
+
+    columns: Searchable
+    #: Its JSON, as it will be stored.
+    doc: bytes
+
+
+def prepare_item(item: Item) -> PreparedItem:
+    """Prepare an item for `Catalog.put_items`, outside the transaction: that is a third of the work of writing it.
+
+    Raises:
+        StacValidationFailed: as `check_searchable`.
+    """
+    return PreparedItem(searchable(item), orjson.dumps(item))
 
 
 def check_searchable(item: Item) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from graticule.database import Database
-from graticule.sealing import Sealer, open_sealer
+from graticule.errors import SettingsError
+from graticule.sealing import Sealer, open_sealer, prepare_data_dir
 from graticule.settings import Settings, load_settings
 
 
@@ -29,8 +31,12 @@ def open_catalog(data_dir: Path | None) -> Iterator[OpenCatalog]:
         SettingsError: a setting or the folder cannot be used.
     """
     settings = load_settings(data_dir=data_dir)
+    prepare_data_dir(settings.data_dir)  # with a master key from the environment the sealer makes no folder
     sealer = open_sealer(settings)
-    database = Database(settings.database_path, readers=1)
+    try:
+        database = Database(settings.database_path, readers=1)
+    except sqlite3.Error as exc:
+        raise SettingsError(f"The database {settings.database_path} cannot be opened: {exc}.") from exc
     try:
         yield OpenCatalog(settings, sealer, database)
     finally:

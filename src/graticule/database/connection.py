@@ -32,6 +32,9 @@ Row = sqlite3.Row
 
 #: Other processes write too: wait this long for their transactions, milliseconds.
 BUSY_TIMEOUT_MS: Final = 30_000
+#: How often the writer tries while it waits, seconds. SQLite's own waiting ends at ten tries a second; a process that
+#: writes without pause leaves the lock free for some microseconds at a time, and would shut this one out.
+_BUSY_PAUSE_SECONDS: Final = 0.0001
 #: A group of writes is closed after this long, so that other processes get their turn, seconds.
 _GROUP_SECONDS: Final = 0.03
 
@@ -120,6 +123,7 @@ class Database:
         except BaseException:
             self._writer_raw.close()
             raise
+        self._writer_raw.execute("PRAGMA busy_timeout=0")  # `_begin` waits instead
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._closed = False
         self._writer = threading.Thread(target=self._write_loop, name="database-writer", daemon=True)
@@ -216,7 +220,7 @@ class Database:
         stopping = False
         work: _Work | None = first
         try:
-            raw.execute("BEGIN IMMEDIATE")
+            self._begin(raw)
             until = time.monotonic() + _GROUP_SECONDS
             while work is not None:
                 self._run_in_savepoint(connection, work, done)
@@ -243,6 +247,20 @@ class Database:
         for item, result in done:
             item.future.set_result(result)
         return stopping
+
+    @staticmethod
+    def _begin(raw: sqlite3.Connection) -> None:
+        """Take the write lock, waiting for other processes' transactions."""
+        give_up_at = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+        while True:
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as exc:
+                if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                    raise
+                time.sleep(_BUSY_PAUSE_SECONDS)
+            else:
+                return
 
     @staticmethod
     def _run_in_savepoint(connection: Connection, work: _Work, done: list[tuple[_Work, Any]]) -> None:

@@ -23,7 +23,7 @@ from graticule.sources.hrefs import Href
 BODY_LIMIT: Final = 8192
 
 _CODE: Final = re.compile(r"<(?:\w+:)?Code>\s*([A-Za-z0-9_.]{1,64})\s*</(?:\w+:)?Code>")
-_CODE_HEADER: Final = re.compile(r"^[A-Za-z0-9_.]{1,64}$")
+_CODE_HEADER: Final = re.compile(r"^[A-Za-z0-9_.]{1,64}\Z")
 
 #: Azure Blob and S3 codes of a 403 (or, on S3, 400) that mean: the credentials, not the permissions, are wrong.
 _BAD_CREDENTIALS: Final = frozenset(

@@ -25,10 +25,10 @@ _SPLIT: Final = re.compile(r"^(https?)://([^/?#]*)([^#]*)", re.IGNORECASE)
 _BAD_CHARACTER: Final = re.compile(
     r"[\x00-\x20\x7f-\x9f\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f\u2060\u3000\ufeff]"
 )
-_LABELS: Final = re.compile(r"^[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?$")
+_LABELS: Final = re.compile(r"^[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?\Z")
 # A last label like these makes inet_aton and browsers read the whole host as an IPv4 number (WHATWG URL, 3.5).
-_NUMBER: Final = re.compile(r"^(\d+|0x[0-9a-f]*)$")
-_QUAD: Final = re.compile(r"^(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){3}$")
+_NUMBER: Final = re.compile(r"^(\d+|0x[0-9a-f]*)\Z")
+_QUAD: Final = re.compile(r"^(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){3}\Z")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

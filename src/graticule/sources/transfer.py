@@ -30,7 +30,7 @@ OnProgress = Callable[[int, int | None], None]
 
 #: Bytes gathered before the disk is written, in a thread.
 _BLOCK: Final = 1 << 20
-_CONTENT_RANGE: Final = re.compile(r"^bytes (\d+)-(\d+)/(\d+|\*)$")
+_CONTENT_RANGE: Final = re.compile(r"^bytes (\d+)-(\d+)/(\d+|\*)\Z")
 
 
 @dataclass(frozen=True, slots=True)

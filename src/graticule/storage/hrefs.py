@@ -1,8 +1,8 @@
 """Owns: the two forms of a managed href.
 
-Stored: ``managed:{catalog id}/{container}/{key}``. Public: ``{base}/blobs/{container}/{key}``. Documents keep the stored
-form, and a read puts the base URL of its request in by replacing bytes: host, port and proxy may change without any
-data changing. The catalog id is random and shown nowhere, so no user's text can hold the marker by accident.
+Stored: ``managed:{catalog id}/{container}/{key}``. Public: ``{base}/blobs/{container}/{key}``. Documents keep the
+stored form, and a read puts the base URL of its request in by replacing bytes: host, port and proxy may change without
+any data changing. The catalog id is random and shown nowhere, so no user's text can hold the marker by accident.
 """
 
 from __future__ import annotations

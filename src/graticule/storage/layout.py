@@ -17,14 +17,14 @@ from typing import Final
 _SEGMENT: Final = 150
 _HASH: Final = 16
 
-_HARMLESS: Final = re.compile(r"^[A-Za-z0-9_+,()-][A-Za-z0-9_+,().-]*$")
+_HARMLESS: Final = re.compile(r"^[A-Za-z0-9_+,()-][A-Za-z0-9_+,().-]*\Z")
 _HARMFUL: Final = re.compile(r"[^A-Za-z0-9_+,().-]+")
 #: What a changed name ends with; a text that ends so by itself is changed too, else it could be another's name.
-_HASHED: Final = re.compile(rf"-[0-9a-f]{{{_HASH}}}$")
-_PATH_EXTENSION: Final = re.compile(r"[^/]\.([A-Za-z0-9]{1,8})$")
+_HASHED: Final = re.compile(rf"-[0-9a-f]{{{_HASH}}}\Z")
+_PATH_EXTENSION: Final = re.compile(r"[^/]\.([A-Za-z0-9]{1,8})\Z")
 
-_CONTAINER: Final = re.compile(r"^[a-z0-9](?:[a-z0-9]|-(?!-)){1,61}[a-z0-9]$")
-_KEY_SEGMENT: Final = re.compile(r"^(?!\.{1,2}$)[A-Za-z0-9_+,().-]{1,255}$")
+_CONTAINER: Final = re.compile(r"^[a-z0-9](?:[a-z0-9]|-(?!-)){1,61}[a-z0-9]\Z")
+_KEY_SEGMENT: Final = re.compile(r"^(?!\.{1,2}\Z)[A-Za-z0-9_+,().-]{1,255}\Z")
 
 #: Extensions by media type, without parameters.
 EXTENSIONS: Final = {

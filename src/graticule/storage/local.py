@@ -102,17 +102,12 @@ class LocalFolder:
         except (FileNotFoundError, NotADirectoryError):
             return 0
         try:
-            size = os.stat(parts[-1], dir_fd=folders[-1], follow_symlinks=False).st_size
-            os.unlink(parts[-1], dir_fd=folders[-1])
-            os.fsync(folders[-1])  # else it may be back after a power cut, and its record gone
-        except FileNotFoundError:
-            size = 0
-        else:
-            size = max(size, 0)
-        finally:
+            with _faults(name):
+                size = _unlink(folders[-1], parts[-1])
             with contextlib.suppress(OSError):  # not empty, or pruned by another process already
-                for depth in range(len(parts) - 1, 0, -1):
-                    os.rmdir(parts[depth - 1], dir_fd=folders[depth - 1])
+                for depth in range(len(parts) - 2, -1, -1):
+                    os.rmdir(parts[depth], dir_fd=folders[depth])
+        finally:
             _close(folders)
         return size
 
@@ -165,9 +160,8 @@ class LocalFolder:
                 return  # done before a crash
             if not replace:
                 raise BlobConflict(f"The stored object {name} exists with other bytes.") from None
-            temporary = f".{secrets.token_hex(8)}"
-            os.link(source, temporary, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
-            os.rename(temporary, last, src_dir_fd=folder, dst_dir_fd=folder)
+            os.unlink(last, dir_fd=folder)  # killed here, the next try finds the name free
+            os.link(source, last, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
 
     def _open_folders(self, parts: list[str], *, make: bool) -> list[int]:
         """The root and the folders below it, opened one after the other, through no link."""
@@ -210,6 +204,16 @@ def _parts(name: str) -> list[str]:
     if any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise InternalError(f"{name!r} is no name of a stored object.")
     return parts
+
+
+def _unlink(folder: int, last: str) -> int:
+    try:
+        size = os.stat(last, dir_fd=folder, follow_symlinks=False).st_size
+        os.unlink(last, dir_fd=folder)
+    except FileNotFoundError:
+        return 0
+    os.fsync(folder)  # else the file may be back after a power cut, and its record gone
+    return size
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 from graticule.catalog.base import CollectionRecord, ItemPage, OnConflict
 from graticule.catalog.planning import Question, find, key_of
 from graticule.catalog.regions import Region
+from graticule.catalog.searchable import PreparedItem, prepare_item
 from graticule.catalog.sql.candidates import SqlCandidates, statistics_of
 from graticule.catalog.sql.dialects import Dialect, SqliteDialect
 from graticule.catalog.sql.writing import ItemWriter
@@ -141,7 +142,9 @@ class SqlCatalog:
 
     # --- writes: items
 
-    def put_items(self, tx: Connection, collection_id: str, items: Sequence[Item], *, on_conflict: OnConflict) -> None:
+    def put_items(
+        self, tx: Connection, collection_id: str, items: Sequence[Item | PreparedItem], *, on_conflict: OnConflict
+    ) -> None:
         """Add items, or replace those of equal ids; see `Catalog.put_items` for the errors."""
         row = tx.one("SELECT coll, deleting FROM collections WHERE id = :id", {"id": collection_id})
         if row is None:
@@ -153,7 +156,8 @@ class SqlCatalog:
                 f"Collection '{collection_id}' is being deleted: create it again when that has ended.",
                 target=collection_id,
             )
-        ItemWriter(tx, self._dialect, row["coll"], collection_id).put(items, on_conflict)
+        prepared = [item if isinstance(item, PreparedItem) else prepare_item(item) for item in items]
+        ItemWriter(tx, self._dialect, row["coll"], collection_id).put(prepared, on_conflict)
 
     def item_in(self, tx: Connection, collection_id: str, item_id: str) -> bytes | None:
         """An item's document as this transaction sees it, also while its collection is being deleted."""

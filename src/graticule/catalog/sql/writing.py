@@ -10,15 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
 from graticule.catalog.base import OnConflict
 from graticule.catalog.cells import NOWHERE, level_of
-from graticule.catalog.searchable import Searchable, searchable
+from graticule.catalog.searchable import PreparedItem, Searchable
 from graticule.catalog.sql.dialects import Dialect
 from graticule.database import Connection
 from graticule.errors import ItemAlreadyExists
-from graticule.stac.documents import Item
 
 _INSERT_ITEM = """
     INSERT INTO items(pk, coll, cell, t, te, id, x0, y0, x1, y1, cloud, platform, wkb)
@@ -48,14 +45,15 @@ class ItemWriter:
         self._coll = coll
         self._collection_id = collection_id
 
-    def put(self, items: Sequence[Item], on_conflict: OnConflict) -> None:
+    def put(self, items: Sequence[PreparedItem], on_conflict: OnConflict) -> None:
         """Add items; raises before it writes anything. See `Catalog.put_items`."""
-        found = {row.id: (row, item) for row, item in ((searchable(item), item) for item in items)}
-        existing = self._tx.all(self._dialect.existing, {"coll": self._coll, "ids": self._dialect.texts(list(found))})
+        # Of equal ids the last one counts.
+        by_id = {item.columns.id: item for item in items}
+        existing = self._tx.all(self._dialect.existing, {"coll": self._coll, "ids": self._dialect.texts(list(by_id))})
         if on_conflict is OnConflict.ERROR:
             self._refuse_conflicts(items, {row["id"] for row in existing})
         self.remove([(row["pk"], row["cell"]) for row in existing])
-        self._insert(list(found.values()))
+        self._insert(list(by_id.values()))
 
     def remove(self, rows: Sequence[tuple[int, int]]) -> None:
         """Remove items given as (pk, cell)."""
@@ -73,23 +71,22 @@ class ItemWriter:
         self._tx.execute("UPDATE collstat SET n = n - :n WHERE coll = :coll", total)
         self._tx.execute("DELETE FROM collstat WHERE coll = :coll AND n = 0", {"coll": self._coll})
 
-    def _refuse_conflicts(self, items: Iterable[Item], taken: set[str]) -> None:
+    def _refuse_conflicts(self, items: Iterable[PreparedItem], taken: set[str]) -> None:
         for item in items:
-            if item["id"] in taken:
+            item_id = item.columns.id
+            if item_id in taken:
                 raise ItemAlreadyExists(
-                    f"Item '{item['id']}' already exists in collection '{self._collection_id}'", target=item["id"]
+                    f"Item '{item_id}' already exists in collection '{self._collection_id}'", target=item_id
                 )
-            taken.add(item["id"])
+            taken.add(item_id)
 
-    def _insert(self, items: Sequence[tuple[Searchable, Item]]) -> None:
+    def _insert(self, items: Sequence[PreparedItem]) -> None:
         if not items:
             return
         pks = self._dialect.new_keys(self._tx, len(items))
-        rows = [row for row, _ in items]
+        rows = [item.columns for item in items]
         self._tx.execute_many(_INSERT_ITEM, [self._values(pk, row) for pk, row in zip(pks, rows, strict=True)])
-        self._tx.execute_many(
-            _INSERT_BODY, [{"pk": pk, "doc": orjson.dumps(item)} for pk, (_, item) in zip(pks, items, strict=True)]
-        )
+        self._tx.execute_many(_INSERT_BODY, [{"pk": pk, "doc": item.doc} for pk, item in zip(pks, items, strict=True)])
         self._count(rows)
 
     def _values(self, pk: int, row: Searchable) -> dict[str, Any]:

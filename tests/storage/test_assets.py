@@ -1,0 +1,230 @@
+"""One suite over the local folder and a store that only obstore writes to; then what is particular to the folder."""
+
+# ruff: noqa: ASYNC240 - small files, and nothing else runs
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from obstore.store import MemoryStore
+
+from graticule.errors import BlobConflict, InternalError, InternalIntermittentError, NotFound
+from graticule.storage import AssetStore
+
+C = "scenes-0a1b2c3d"
+KEY = "00ff00ff00ff/item/image.tif"
+BODY = os.urandom(3 << 20)
+SHA = hashlib.sha256(BODY).hexdigest()
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> AssetStore:
+    return AssetStore.local(tmp_path / "assets") if request.param == "local" else AssetStore(MemoryStore())
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> AssetStore:
+    return AssetStore.local(tmp_path / "assets")
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Path:
+    file = tmp_path / "staged.tif"
+    file.write_bytes(BODY)
+    return file
+
+
+async def content(pieces: AsyncIterator[bytes]) -> bytes:
+    return b"".join([piece async for piece in pieces])
+
+
+async def listed(store: AssetStore) -> list[tuple[str, str, int]]:
+    return sorted([entry async for entry in store.list_all()])
+
+
+async def test_a_file_is_stored_as_it_is(store: AssetStore, staged: Path) -> None:
+    blob = await store.put_file(C, KEY, staged, "image/tiff", SHA)
+    assert (blob.size, blob.sha256) == (len(BODY), SHA)
+    assert blob.etag == f'"{SHA[:32]}"'
+    assert await content(await store.open_range(C, KEY, 0, len(BODY))) == BODY
+    assert await store.size(C, KEY) == len(BODY)
+    assert await listed(store) == [(C, KEY, len(BODY))]
+
+
+async def test_a_range_is_read(store: AssetStore, staged: Path) -> None:
+    await store.put_file(C, KEY, staged, None, SHA)
+    assert await content(await store.open_range(C, KEY, 1_000_000, 2_500_001)) == BODY[1_000_000:2_500_001]
+    assert await content(await store.open_range(C, KEY, 5, 5)) == b""
+
+
+async def test_bytes_are_stored(store: AssetStore) -> None:
+    blob = await store.put_bytes(C, KEY, b"thumbnail", "image/png")
+    assert blob.size == 9
+    assert await store.put_bytes(C, KEY, b"thumbnail", "image/png") == blob
+
+
+async def test_storing_again_after_a_crash_is_no_error(store: AssetStore, staged: Path) -> None:
+    first = await store.put_file(C, KEY, staged, None, SHA)
+    assert await store.put_file(C, KEY, staged, None, SHA) == first
+    staged.rename(staged.with_suffix(".again"))
+    staged.write_bytes(BODY)  # the same bytes, downloaded anew
+    assert await store.put_file(C, KEY, staged, None, SHA) == first
+
+
+async def test_other_bytes_are_not_overwritten(store: AssetStore, staged: Path) -> None:
+    await store.put_bytes(C, KEY, b"first", None)
+    with pytest.raises(BlobConflict):
+        await store.put_file(C, KEY, staged, None, SHA)
+    with pytest.raises(BlobConflict):
+        await store.put_bytes(C, KEY, b"other", None)
+    assert await content(await store.open_range(C, KEY, 0, 5)) == b"first"
+
+
+async def test_bytes_that_were_never_recorded_may_be_replaced(store: AssetStore, staged: Path) -> None:
+    await store.put_bytes(C, KEY, b"first", None)
+    await store.put_file(C, KEY, staged, None, SHA, replace=True)
+    assert await store.size(C, KEY) == len(BODY)
+    await store.put_bytes(C, KEY, b"third", None, replace=True)
+    assert await listed(store) == [(C, KEY, 5)]
+
+
+async def test_a_staged_file_with_other_bytes_is_not_stored(store: AssetStore, staged: Path) -> None:
+    with pytest.raises(InternalIntermittentError):
+        await store.put_file(C, KEY, staged, None, "0" * 64)
+    assert await listed(store) == []
+
+
+async def test_a_missing_object_is_not_found(store: AssetStore) -> None:
+    with pytest.raises(NotFound):
+        await store.open_range(C, KEY, 0, 1)
+    assert await store.size(C, KEY) is None
+
+
+async def test_deleting_answers_what_is_freed_and_twice_is_no_error(store: AssetStore) -> None:
+    await store.put_bytes(C, KEY, b"12345", None)
+    assert await store.delete(C, KEY) == 5
+    assert await store.delete(C, KEY) == 0
+    assert await listed(store) == []
+
+
+@pytest.mark.parametrize("key", ["../x", "a/../../x", "/etc/passwd", "a//b", "", "a/.", "a\0b"])
+async def test_no_key_leads_out_of_the_store(key: str, local: AssetStore) -> None:
+    with pytest.raises(InternalError):
+        await local.put_bytes(C, key, b"x", None)
+    with pytest.raises(InternalError):
+        await local.open_range(C, key, 0, 1)
+    with pytest.raises(InternalError):
+        await local.delete(C, key)
+
+
+# --- the folder ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_staged_file_stays_and_shares_its_bytes(local: AssetStore, staged: Path) -> None:
+    await local.put_file(C, KEY, staged, None, SHA)
+    path = local.path(C, KEY)
+    assert path is not None
+    assert path.samefile(staged)
+
+
+async def test_a_staged_file_of_another_file_system_is_copied(
+    local: AssetStore, staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, calls = os.link, []
+
+    def first_fails(*args: Any, **kwargs: Any) -> None:  # two file systems are more than a test can ask for
+        calls.append(args)
+        if len(calls) == 1:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        link(*args, **kwargs)
+
+    monkeypatch.setattr(os, "link", first_fails)
+    await local.put_file(C, KEY, staged, None, SHA)
+    path = local.path(C, KEY)
+    assert path is not None
+    assert path.read_bytes() == BODY
+    assert not path.samefile(staged)
+
+
+async def test_without_nameless_files_a_hidden_one_is_used_and_tidied(
+    local: AssetStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_file = os.open
+
+    def no_nameless(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        return open_file(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", no_nameless)
+    await local.put_bytes(C, KEY, b"12345", None)
+    incoming = tmp_path / "assets" / ".incoming"
+    assert list(incoming.iterdir()) == []
+    for name, age in (("old", 7200), ("new", 0)):
+        (incoming / name).write_bytes(b"half")
+        os.utime(incoming / name, times=(incoming.stat().st_mtime - age,) * 2)
+    assert await listed(local) == [(C, KEY, 5)]
+    await local.tidy()
+    assert [path.name for path in incoming.iterdir()] == ["new"]
+
+
+async def test_deleting_prunes_empty_folders_only(local: AssetStore, tmp_path: Path) -> None:
+    await local.put_bytes(C, "a/b/1", b"1", None)
+    await local.put_bytes(C, "a/2", b"2", None)
+    await local.delete(C, "a/b/1")
+    assert sorted(path.name for path in (tmp_path / "assets" / C / "a").iterdir()) == ["2"]
+    await local.delete(C, "a/2")
+    assert list((tmp_path / "assets").iterdir()) == []
+
+
+async def test_a_staged_link_is_not_followed(local: AssetStore, staged: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.tif"
+    link.symlink_to(staged)
+    with pytest.raises(InternalIntermittentError):
+        await local.put_file(C, KEY, link, None, SHA)
+    with pytest.raises(InternalIntermittentError):
+        await local.put_file(C, KEY, tmp_path, None, SHA)
+
+
+async def test_links_inside_the_folder_lead_nowhere(local: AssetStore, staged: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.key").write_bytes(b"secret")
+    container = tmp_path / "assets" / C
+    container.mkdir()
+    (container / "file").symlink_to(outside / "secret.key")
+    (container / "folder").symlink_to(outside)
+    (container / "dangling").symlink_to(tmp_path / "nowhere")
+    for key in ("file", "folder/secret.key"):
+        with pytest.raises(InternalError, match="symbolic link"):
+            await local.open_range(C, key, 0, 6)
+        with pytest.raises(InternalError, match="symbolic link"):
+            local.path(C, key)
+        with pytest.raises(InternalError, match="symbolic link"):
+            await local.size(C, key)
+    with pytest.raises(InternalIntermittentError):
+        await local.put_file(C, "folder/new", staged, None, SHA)
+    with pytest.raises(BlobConflict):
+        await local.put_file(C, "file", staged, None, SHA)
+    assert await listed(local) == []
+    await local.delete(C, "folder/secret.key")
+    await local.delete(C, "file")
+    assert (outside / "secret.key").read_bytes() == b"secret"
+    assert [path.name for path in outside.iterdir()] == ["secret.key"]
+
+
+async def test_a_folder_in_a_files_place_is_reported(local: AssetStore) -> None:
+    await local.put_bytes(C, "a/b", b"1", None)
+    with pytest.raises(BlobConflict):
+        await local.put_bytes(C, "a", b"1", None)
+    with pytest.raises(InternalIntermittentError):
+        await local.put_bytes(C, "a/b/c", b"1", None)
+    with pytest.raises(InternalIntermittentError):
+        await local.delete(C, "a")
+    assert await local.delete(C, "a/b/c") == 0
