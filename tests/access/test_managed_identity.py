@@ -19,14 +19,15 @@ from azure.core.exceptions import ClientAuthenticationError
 from starlette.applications import Starlette
 
 from graticule.access import Issuer, ManagedIdentity, Role, open_identity, open_managed_identity, prepare_tls
-from graticule.api.identity import identity_routes
+from graticule.api.identity import ENDPOINTS
+from graticule.api.routing import routes
 from graticule.database import Database
 from graticule.errors import Forbidden, InvalidParameter, Unauthorized
 from graticule.sealing import Sealer
 from graticule.settings import AUDIENCE, Settings
 
 if TYPE_CHECKING:
-    from tests.access.conftest import ServeApp
+    from access.conftest import ServeApp
 
 SCOPE = f"{AUDIENCE}/.default"
 
@@ -38,7 +39,7 @@ def managed_identity(database: Database, sealer: Sealer, settings: Settings, iss
 
 @pytest.fixture
 def app(managed_identity: ManagedIdentity, issuer: Issuer, settings: Settings) -> Starlette:
-    app = Starlette(routes=identity_routes())
+    app = Starlette(routes=routes(ENDPOINTS))
     app.state.services = SimpleNamespace(issuer=issuer, managed_identity=managed_identity, settings=settings)
     return app
 

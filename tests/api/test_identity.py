@@ -12,7 +12,8 @@ from joserfc.jwk import KeySet, RSAKey
 from starlette.applications import Starlette
 
 from graticule.access import Issuer, ManagedIdentity, Role
-from graticule.api.identity import identity_routes
+from graticule.api.identity import ENDPOINTS
+from graticule.api.routing import routes
 from graticule.settings import AUDIENCE, Settings
 
 ISSUER = Issuer(str(uuid.uuid4()), RSAKey.generate_key(2048), AUDIENCE)
@@ -20,7 +21,7 @@ ISSUER = Issuer(str(uuid.uuid4()), RSAKey.generate_key(2048), AUDIENCE)
 
 async def get(path: str, *, method: str = "GET", **settings: Any) -> tuple[int, Any]:
     """One request to the smallest application that has the routes."""
-    app = Starlette(routes=identity_routes())
+    app = Starlette(routes=routes(ENDPOINTS))
     app.state.services = SimpleNamespace(
         issuer=ISSUER,
         managed_identity=ManagedIdentity(ISSUER, "secret", (AUDIENCE,)),

@@ -8,8 +8,9 @@ import pytest
 from procrastinate.jobs import Status
 
 from graticule.database import Connection, Database
+from graticule.stac.datetimes import now_us
 from graticule.workflows import Attempt, Engine, LeaseLost, release_all
-from graticule.workflows.leases import SQL, Held, Lease, beat, current_lease, hand_back, now_us, rescue, retire_worker
+from graticule.workflows.leases import SQL, Held, Lease, beat, current_lease, hand_back, rescue, retire_worker
 from graticule.workflows.sqlite_connector import SqliteConnector
 
 MakeEngine = Callable[..., Engine]

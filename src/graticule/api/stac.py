@@ -30,7 +30,7 @@ CONFORMANCE = (
 )
 
 #: Search members that this catalog does not evaluate yet: refused, because ignoring a filter gives wrong answers.
-UNSUPPORTED = ("intersects", "filter", "query", "sortby", "fields")
+UNSUPPORTED = ("filter", "query", "sortby", "fields")
 
 
 async def landing_page(call: Call) -> Response:
