@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Final
 
 import orjson
@@ -151,8 +151,7 @@ class CollectionAssets:
         if upload.size == 0:
             raise InvalidRequestBody("The file is empty.", target="file")
         media_type = data.get("type") or upload.media_type
-        file_name = upload.file_name or key + layout.extension_for(media_type, "")
-        name = layout.collection_asset_key(upload.id, key, file_name)
+        name = layout.collection_asset_key(upload.id, key, _file_name(key, upload, media_type))
 
         def plan(tx: Connection) -> str:
             record = self._existing(tx, collection_id)
@@ -256,6 +255,15 @@ def _asset(data: JsonObject, href: str, media_type: str | None) -> Asset:
     said = {name: value for name, value in data.items() if name not in {"key", "href", "type"} and value is not None}
     kind = {} if media_type is None else {"type": media_type}
     return {"href": href, **kind, **said}  # type: ignore[typeddict-item]  # with members of the client's own
+
+
+def _file_name(key: str, upload: Upload, media_type: str | None) -> str:
+    """What the stored file is called: as the client calls it, with its extension even where the name has to change."""
+    sent = PureWindowsPath(upload.file_name or "").name  # takes both kinds of slash for one
+    if not sent:
+        return key + layout.extension_for(media_type, "")
+    extension = layout.extension_for(None, sent)
+    return layout.segment(sent[: len(sent) - len(extension)]) + extension if extension else sent
 
 
 def _require_asset(collection_id: str, key: str, assets: JsonObject) -> None:
