@@ -26,7 +26,7 @@ from graticule.sealing import Sealer
 from graticule.settings import AUDIENCE, Settings
 
 if TYPE_CHECKING:
-    from tests.access.conftest import ServeApp
+    from access.conftest import ServeApp
 
 SCOPE = f"{AUDIENCE}/.default"
 

@@ -21,7 +21,7 @@ from graticule.access.tls import TlsFiles
 from graticule.errors import SettingsError
 
 if TYPE_CHECKING:
-    from tests.access.conftest import ServeApp
+    from access.conftest import ServeApp
 
 
 def certificate(path: Path) -> x509.Certificate:

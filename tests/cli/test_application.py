@@ -8,7 +8,7 @@ import pytest
 from graticule import __version__, cli
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Run
+    from cli.conftest import Run
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])

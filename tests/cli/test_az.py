@@ -18,7 +18,7 @@ from graticule.sealing import open_sealer
 from graticule.settings import AUDIENCE, load_settings
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Run
+    from cli.conftest import Run
 
 GET_TOKEN = ("account", "get-access-token")
 

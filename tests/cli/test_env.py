@@ -11,7 +11,7 @@ from graticule.access import prepare_tls
 from graticule.cli.address import DEFAULT_URL, read_address, write_address
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Run
+    from cli.conftest import Run
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from graticule.sealing import open_sealer
 from graticule.settings import load_settings
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Run
+    from cli.conftest import Run
 
 
 def claims(token: str) -> Any:
