@@ -18,7 +18,7 @@ from graticule import crashpoints
 from graticule.catalog import Catalog, CollectionRecord
 from graticule.database import Connection, Database
 from graticule.errors import Conflict, InvalidRequestBody, NotFound
-from graticule.ingestion.service import defer_sweep
+from graticule.ingestion.burying import bury_unnamed, defer_sweep
 from graticule.ingestion.uploads import Upload, abandoned
 from graticule.ingestion.validation import MAX_ASSET_KEY
 from graticule.stac.datetimes import now_us, rfc3339
@@ -205,20 +205,6 @@ class CollectionAssets:
         if bury_unnamed(tx, self._hrefs, record):
             defer_sweep(self._engine, tx)
         return record
-
-
-def bury_unnamed(tx: Connection, hrefs: ManagedHrefs, record: CollectionRecord) -> int:
-    """Bury the blobs of a collection itself that its document does not name any more; answers how many.
-
-    Whoever writes a collection's document calls this in the same transaction. Blobs of items stay, also where the
-    document named one.
-    """
-    unnamed = [
-        blob
-        for blob in ledger.of_item(tx, record.id, None)
-        if hrefs.stored(blob.container, blob.key).encode() not in record.doc
-    ]
-    return sum(ledger.bury(tx, blob.container, blob.key) for blob in unnamed)
 
 
 def check_asset(data: JsonObject, key: str | None) -> str:

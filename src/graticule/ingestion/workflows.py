@@ -24,9 +24,10 @@ from graticule.errors import (
     InternalError,
     ItemAlreadyExists,
 )
+from graticule.ingestion.burying import defer_sweep
 from graticule.ingestion.copying import Copier, ItemWork, staging_folder
 from graticule.ingestion.publishing import item_document
-from graticule.ingestion.service import SUBMISSION, defer_sweep
+from graticule.ingestion.service import SUBMISSION
 from graticule.ingestion.validation import check_contents
 from graticule.sealing import Sealer
 from graticule.settings import Settings
