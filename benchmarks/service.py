@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import json
 import os
 import shutil
 import statistics
@@ -75,7 +76,7 @@ def catalog(folder: Path, **settings: str) -> Iterator[tuple[str, psutil.Process
     try:
         while not url_file.exists():
             time.sleep(0.01)
-        url = requests.models.complexjson.loads(url_file.read_text())["url"]
+        url = json.loads(url_file.read_text())["url"]
         requests.get(f"{url}/healthz", timeout=10).raise_for_status()
         yield url, psutil.Process(process.pid), time.perf_counter() - begun
     finally:
