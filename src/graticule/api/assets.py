@@ -18,7 +18,7 @@ from graticule.api.routing import Call, Endpoint
 from graticule.errors import NotFound, RangeNotSatisfiable
 from graticule.storage import ledger
 
-_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
+_RANGE = re.compile(r"^bytes=([0-9]{0,18})-([0-9]{0,18})$")
 
 
 @dataclass(frozen=True)

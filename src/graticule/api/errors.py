@@ -30,6 +30,7 @@ STATUSES: Mapping[type[errors.GraticuleError], int] = {
     errors.RequestError: 400,
     errors.ValidityError: 400,
     errors.CollectionDoesNotExist: 404,
+    errors.InternalIntermittentError: 503,
     errors.GraticuleError: 500,
 }
 
@@ -50,7 +51,11 @@ def error_response(error: errors.GraticuleError) -> Response:
     if status in {429, 503}:
         headers["Retry-After"] = "5"
     # What went wrong inside is for the log, not for a client.
-    message = error.message if status != 500 else errors.InternalError().message
+    message = error.message
+    if isinstance(error, errors.InternalIntermittentError):
+        message = errors.InternalIntermittentError().message
+    elif status == 500:
+        message = errors.InternalError().message
     return envelope(status, error.code, message, target=error.target, headers=headers)
 
 

@@ -7,6 +7,7 @@ so that a caller without the right learns nothing from a 404 or a 400.
 from __future__ import annotations
 
 import logging
+import traceback
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -23,7 +24,8 @@ from graticule.access import Principal, Role, require
 from graticule.api.errors import envelope, error_response
 from graticule.api.links import Links, base_url
 from graticule.api.versions import api_version
-from graticule.errors import BodyTooLarge, GraticuleError, InvalidRequestBody, RequestError, Unauthorized
+from graticule.database import passing_fault
+from graticule.errors import BodyTooLarge, GraticuleError, InvalidRequestBody, Unauthorized, Unavailable
 from graticule.services import Services
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,16 @@ class Call:
     def query(self) -> Mapping[str, str]:
         """Query parameters; the last of several equal names wins."""
         return self.request.query_params
+
+    def lists(self, *names: str) -> dict[str, str]:
+        """As `query`; parameters of these names may come several times, which means the same as commas between.
+
+        Clients do either (api.md 1.2).
+        """
+        parameters = self.request.query_params
+        return {
+            name: ",".join(parameters.getlist(name)) if name in names else value for name, value in parameters.items()
+        }
 
     @cached_property
     def version(self) -> str:
@@ -86,11 +98,7 @@ class Call:
         Raises:
             InvalidRequestBody: it is not JSON.
         """
-        body = await self.body()
-        try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError as exc:
-            raise InvalidRequestBody(f"The request body is not JSON: {exc}.") from exc
+        return read_json(await self.body(), "The request body")
 
     async def json_object(self) -> dict[str, Any]:
         """The body as a JSON object.
@@ -102,6 +110,25 @@ class Call:
         if not isinstance(document, dict):
             raise InvalidRequestBody("The request body must be a JSON object.")
         return document
+
+
+def read_json(text: bytes | bytearray, subject: str, *, target: str | None = None) -> Any:
+    """JSON that a client sent, and that can be written again.
+
+    Raises:
+        InvalidRequestBody: it is not JSON, or nested deeper than can be written.
+    """
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError as exc:
+        raise InvalidRequestBody(f"{subject} is not JSON: {exc}.", target=target) from exc
+    try:
+        # orjson reads 1024 levels and writes 254; answers wrap what was sent in a few of their own.
+        orjson.dumps([[[[document]]]])
+    except orjson.JSONEncodeError as exc:
+        message = f"{subject} is nested too deeply: at most 250 levels are taken."
+        raise InvalidRequestBody(message, target=target) from exc
+    return document
 
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -159,25 +186,38 @@ async def _answer(endpoint: Endpoint, request: Request) -> Response:
             _ = call.version  # an unknown version is refused before anything is done; public protocols have their own
         response = await endpoint.handler(call)
     except GraticuleError as exc:
-        if not isinstance(exc, RequestError):
-            log.warning("%s %s: %s", endpoint.method, endpoint.path, exc, extra={"action": "request_failed"})
         response = error_response(exc)
+        if response.status_code >= 500:
+            extra = {"action": "request_failed", "request_id": request_id}
+            log.warning("%s %s: %s", endpoint.method, endpoint.path, exc, extra=extra)
     except HTTPException as exc:
         response = envelope(exc.status_code, None, str(exc.detail))
-    except Exception:
-        log.exception(
-            "%s %s failed (request %s)",
-            endpoint.method,
-            endpoint.path,
-            request_id,
-            extra={"action": "request_crashed", "request_id": request_id},
-        )
-        response = envelope(500, "InternalError", f"The catalog failed. Its log tells why, under request {request_id}.")
+    except ClientDisconnect:
+        response = envelope(400, None, "The request ended before its body did.")  # nobody reads it
+    except Exception as exc:  # noqa: BLE001 - the last door: whatever it is, the caller gets an envelope
+        response = _crashed(endpoint, exc, request_id)
     response.headers["x-ms-request-id"] = request_id
     client_id = request.headers.get("x-ms-client-request-id")
     if client_id is not None and client_id.isprintable() and len(client_id) <= 128:
         response.headers["x-ms-client-request-id"] = client_id
     return response
+
+
+def _crashed(endpoint: Endpoint, exc: Exception, request_id: str) -> Response:
+    """A failure that nobody expected. Its place goes to the log, not its text: that may quote a URL or a document."""
+    fault = passing_fault(exc)
+    log.error(
+        "%s %s failed: %s%s\n%s",
+        endpoint.method,
+        endpoint.path,
+        type(exc).__qualname__,
+        f" ({fault})" if fault else "",
+        "".join(traceback.format_tb(exc.__traceback__)),
+        extra={"action": "request_crashed", "request_id": request_id},
+    )
+    if fault is not None:
+        return error_response(Unavailable(f"The catalog cannot do this right now: {fault}. Try again in a while."))
+    return envelope(500, "InternalError", f"The catalog failed. Its log tells why, under request {request_id}.")
 
 
 async def _authorise(endpoint: Endpoint, request: Request, services: Services) -> Principal | None:

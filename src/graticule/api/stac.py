@@ -145,7 +145,8 @@ async def list_items(call: Call) -> Response:
     collection_id = call.path["collectionId"]
     documents = Documents(call)
     await call.services.catalog.collection(collection_id)
-    parameters = {name: call.query[name] for name in ("limit", "bbox", "datetime", "token") if name in call.query}
+    asked = call.lists("bbox")
+    parameters = {name: asked[name] for name in ("limit", "bbox", "datetime", "token") if name in asked}
     search = parse_search({**parameters, "collections": [collection_id]})
     page = await call.services.catalog.search(search)
     links = call.links
@@ -167,7 +168,7 @@ async def list_items(call: Call) -> Response:
 async def search_get(call: Call) -> Response:
     """``GET /stac/search``; ``collection`` is the quickstart's spelling of ``collections``."""
     documents = Documents(call)
-    search = _search(dict(call.query))
+    search = _search(call.lists("collections", "collection", "ids", "bbox"))
     page = await call.services.catalog.search(search)
     around = _search_links(call)
     if page.next_token is not None:
@@ -232,7 +233,8 @@ def _search_links(call: Call) -> list[Link]:
 
 
 def _next_href(call: Call, page: ItemPage, *path: str) -> str:
-    query: dict[str, Any] = {name: value for name, value in call.query.items() if name not in {"token", "api-version"}}
+    asked = call.lists("collections", "collection", "ids", "bbox")
+    query = {name: value for name, value in asked.items() if name not in {"token", "api-version"}}
     return call.links.versioned(*path, **query, token=page.next_token)
 
 

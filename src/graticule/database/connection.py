@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -144,10 +144,11 @@ class Database:
 
     def submit(self, function: Callable[[Connection], T]) -> Future[T]:
         """As `write`, for callers without an event loop."""
-        if self._closed:
-            raise Unavailable("The database is closed: the catalog is stopping.")
         work = _Work(function)
-        self._queue.put(work)
+        with self._lock:  # nothing comes behind the end of the queue, where nobody would take it
+            if self._closed:
+                raise Unavailable("The database is closed: the catalog is stopping.")
+            self._queue.put(work)
         return work.future
 
     def write_now(self, function: Callable[[Connection], T]) -> T:
@@ -162,10 +163,11 @@ class Database:
 
     def close(self) -> None:
         """Finish what was submitted and close every connection."""
-        if self._closed:
-            return
-        self._closed = True
-        self._queue.put(None)
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
         self._writer.join()
         if self._readers is not None:
             self._readers.shutdown(wait=True)
@@ -235,18 +237,24 @@ class Database:
             raw.execute("COMMIT")
             crashpoints.reach(_AFTER_COMMIT)
         except BaseException as exc:  # noqa: BLE001 - whatever it is, it belongs to those who wait for it
-            if raw.in_transaction:
-                raw.execute("ROLLBACK")
             waiting = [item for item, _ in done]
             if work is not None and work not in waiting:
                 waiting.append(work)
             for item in waiting:
                 if not item.future.done():
                     item.future.set_exception(exc)
+            self._roll_back(raw)
             return stopping
         for item, result in done:
             item.future.set_result(result)
         return stopping
+
+    @staticmethod
+    def _roll_back(raw: sqlite3.Connection) -> None:
+        """End a transaction that failed; SQLite may have done so itself. The writer outlives a failure of this too."""
+        with suppress(sqlite3.Error):
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
 
     @staticmethod
     def _begin(raw: sqlite3.Connection) -> None:
