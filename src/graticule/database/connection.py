@@ -41,6 +41,11 @@ _GROUP_SECONDS: Final = 0.03
 _BEFORE_COMMIT = crashpoints.crash_point("database.commit.before")
 _AFTER_COMMIT = crashpoints.crash_point("database.commit.after")
 
+#: What SQLite says of a file that no later try will open.
+_UNUSABLE: Final = frozenset(
+    {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
+)
+
 #: File systems on which SQLite's locks cannot be relied on.
 _NETWORK_FILE_SYSTEMS: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "ceph", "glusterfs"}
@@ -109,7 +114,7 @@ class Database:
         """Open the file (None: in memory, for tests), bring its schema up to date and start the writer.
 
         Raises:
-            SettingsError: the file lies on a network file system or was written by a newer version.
+            SettingsError: the file lies on a network file system, was written by a newer version, or cannot be opened.
         """
         self.path = path
         if path is not None:
@@ -117,12 +122,7 @@ class Database:
         self._local = threading.local()
         self._reader_connections: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        self._writer_raw = self._connect()
-        try:
-            migrate(self._writer_raw)
-        except BaseException:
-            self._writer_raw.close()
-            raise
+        self._writer_raw = self._open()
         self._writer_raw.execute("PRAGMA busy_timeout=0")  # `_begin` waits instead
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._closed = False
@@ -194,6 +194,23 @@ class Database:
         raw.execute("PRAGMA temp_store=MEMORY")
         return raw
 
+    def _open(self) -> sqlite3.Connection:
+        try:
+            raw = self._connect()
+            try:
+                migrate(raw)
+            except BaseException:
+                raw.close()
+                raise
+        except sqlite3.DatabaseError as exc:
+            if exc.sqlite_errorcode & 0xFF not in _UNUSABLE:
+                raise
+            raise SettingsError(
+                f"The database {self.path} cannot be used: {exc}. Check the file and its folder's permissions, restore"
+                " it from a backup, or name another folder with --data-dir."
+            ) from exc
+        return raw
+
     def _read(self, function: Callable[[Connection], T]) -> T:
         raw: sqlite3.Connection | None = getattr(self._local, "raw", None)
         if raw is None:
@@ -222,6 +239,7 @@ class Database:
         stopping = False
         work: _Work | None = first
         try:
+            self._roll_back(raw)  # of a group before this one, should that have failed
             self._begin(raw)
             until = time.monotonic() + _GROUP_SECONDS
             while work is not None:
@@ -237,13 +255,13 @@ class Database:
             raw.execute("COMMIT")
             crashpoints.reach(_AFTER_COMMIT)
         except BaseException as exc:  # noqa: BLE001 - whatever it is, it belongs to those who wait for it
+            self._roll_back(raw)
             waiting = [item for item, _ in done]
             if work is not None and work not in waiting:
                 waiting.append(work)
             for item in waiting:
                 if not item.future.done():
                     item.future.set_exception(exc)
-            self._roll_back(raw)
             return stopping
         for item, result in done:
             item.future.set_result(result)
