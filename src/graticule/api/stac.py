@@ -146,8 +146,8 @@ async def list_items(call: Call) -> Response:
     documents = Documents(call)
     await call.services.catalog.collection(collection_id)
     asked = call.lists("bbox")
-    parameters = {name: asked[name] for name in ("limit", "bbox", "datetime", "token") if name in asked}
-    search = parse_search({**parameters, "collections": [collection_id]})
+    parameters: JsonObject = {name: asked[name] for name in ("limit", "bbox", "datetime", "token") if name in asked}
+    search = parse_search(parameters | {"collections": [collection_id]})
     page = await call.services.catalog.search(search)
     links = call.links
     path = ("stac", "collections", collection_id)

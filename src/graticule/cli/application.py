@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sqlite3
 import sys
 from typing import Annotated, Final, NoReturn
@@ -39,6 +40,7 @@ def main() -> None:
 
     1 where the same may succeed later (a full disk, a busy database): a supervisor then starts it again.
     """
+    os.umask(0o077)  # what a catalog writes is its owner's, in whatever folder
     try:
         # Outside standalone mode typer leaves it to us how a usage error looks.
         code = make_app()(args=sys.argv[1:] or ["--help"], prog_name="graticule", standalone_mode=False)

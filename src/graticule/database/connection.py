@@ -43,7 +43,13 @@ _AFTER_COMMIT = crashpoints.crash_point("database.commit.after")
 
 #: What SQLite says of a file that no later try will open.
 _UNUSABLE: Final = frozenset(
-    {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
+    {
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+    }
 )
 
 #: File systems on which SQLite's locks cannot be relied on.
