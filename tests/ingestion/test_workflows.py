@@ -144,6 +144,18 @@ async def test_a_cancelled_item_is_stopped_where_it_is(services: Services) -> No
     assert await services.catalog.item_count("c") == 0
 
 
+async def test_what_was_sent_for_items_cancelled_while_they_waited_is_erased(services: Services) -> None:
+    operation = await submit(services, item("a", assets=1))
+    await services.ingestion.cancel(operation.id)
+    assert (await services.ingestion.operation(operation.id)).status == "Canceled"
+    async with working(services, Copies()):
+        give_up_at = time.monotonic() + 30
+        while await services.database.read(lambda tx: journal.document(tx, operation.pk, 0)) is not None:
+            assert time.monotonic() < give_up_at
+            await asyncio.sleep(0.02)
+    assert await services.catalog.item_count("c") == 0
+
+
 async def test_of_two_posts_of_one_id_the_second_fails(services: Services) -> None:
     first, second = [await submit(services, item("a", assets=1)) for _ in range(2)]
     async with working(services, Copies()):

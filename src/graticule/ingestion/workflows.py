@@ -126,6 +126,7 @@ class Workflows:
         operation = journal.by_pk(tx, pk)
         entry = journal.item(tx, pk, seq)
         if operation is None or entry is None or entry.state not in {"pending", "running"}:
+            journal.erase_document(tx, pk, seq)
             return None
         journal.check_not_canceled(operation)
         if item is None:

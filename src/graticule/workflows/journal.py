@@ -207,18 +207,14 @@ def fail(tx: Connection, operation: Operation, error: GraticuleError) -> None:
 def cancel(tx: Connection, operation: Operation) -> None:
     """Stop an operation: items that wait end at once, those in a worker's hands when it next looks.
 
-    A finished operation is left as it is.
+    A finished operation is left as it is. The documents of cancelled items are erased one by one, by the jobs that
+    find them ended: to erase a large post at once would keep other writers waiting.
     """
     if operation.is_terminal or operation.status == "Canceling":
         return
     waiting = tx.execute(
         "UPDATE operation_items SET state='canceled', finished=:now WHERE operation=:pk AND state='pending'",
         {"pk": operation.pk, "now": now_us()},
-    )
-    tx.execute(
-        "DELETE FROM submissions WHERE operation=:pk AND seq IN"
-        " (SELECT seq FROM operation_items WHERE operation=:pk AND state='canceled')",
-        {"pk": operation.pk},
     )
     tx.execute("UPDATE operations SET canceled=canceled+:n WHERE pk=:pk", {"pk": operation.pk, "n": waiting})
     running = tx.value(
@@ -329,6 +325,11 @@ def document(tx: Connection, pk: int, seq: int) -> bytes | None:
     return sealed
 
 
+def erase_document(tx: Connection, pk: int, seq: int) -> None:
+    """Forget what was submitted for an item."""
+    tx.execute("DELETE FROM submissions WHERE operation=:pk AND seq=:seq", {"pk": pk, "seq": seq})
+
+
 def items_in_hand(tx: Connection, collection_id: str) -> bool:
     """Does a worker still hold an item of this collection?"""
     return (
@@ -379,7 +380,7 @@ def end_item(tx: Connection, pk: int, seq: int, error: GraticuleError | None = N
             "now": now_us(),
         },
     )
-    tx.execute("DELETE FROM submissions WHERE operation=:pk AND seq=:seq", {"pk": pk, "seq": seq})
+    erase_document(tx, pk, seq)
     if changed:
         tx.execute(f"UPDATE operations SET {state}={state}+1 WHERE pk=:pk", {"pk": pk})
     operation = by_pk(tx, pk)
