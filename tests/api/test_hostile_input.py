@@ -201,3 +201,15 @@ async def test_a_client_that_goes_away_is_no_crash(
     await app(scope, receive, send)
     assert sent[0]["status"] == 400
     assert caplog.text == ""
+
+
+async def test_a_search_is_a_question_of_bounded_size(reader: Client, admin: Client) -> None:
+    assert (await reader.post("/stac/search", {"x": "y" * 1_100_000})).status == 413
+    assert (await admin.post("/stac/collections", COLLECTION | {"id": "large", "x": "y" * 1_100_000})).status == 202
+
+
+@pytest.mark.parametrize("body", [{"limit": "x" * 900_000}, {"datetime": "x/" * 400_000}, {"sign": "x" * 900_000}])
+async def test_a_refusal_of_a_search_is_short(reader: Client, body: dict[str, Any]) -> None:
+    answer = await reader.post("/stac/search", body)
+    assert answer.status == 400
+    assert len(answer.body) < 5000

@@ -34,6 +34,7 @@ STATUSES: Mapping[type[errors.GraticuleError], int] = {
     errors.GraticuleError: 500,
 }
 
+_LONGEST_MESSAGE = 2000
 _CODES_OF_STATUSES = {404: "NotFound", 405: "MethodNotAllowed", 413: "RequestBodyTooLarge"}
 
 
@@ -64,9 +65,10 @@ def envelope(
 ) -> Response:
     """The envelope for any failure."""
     code = code or _CODES_OF_STATUSES.get(status, "BadRequest" if status < 500 else "InternalError")
-    body: dict[str, object] = {"code": code, "message": message}
+    # Messages quote what was sent, which may be of any length.
+    body: dict[str, object] = {"code": code, "message": message[:_LONGEST_MESSAGE]}
     if target is not None:
-        body["target"] = target
+        body["target"] = target[:_LONGEST_MESSAGE]
     return Response(
         orjson.dumps({"error": body}),
         status_code=status,

@@ -71,42 +71,43 @@ class Call:
         explicit = "api-version" in self.request.query_params
         return Links(base_url(self.request, self.services.settings), self.version, explicit)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives, at most ``max_body_bytes``.
+    async def chunks(self, limit: int | None = None) -> AsyncIterator[bytes]:
+        """The body as it arrives, at most ``max_body_bytes``, or fewer where an operation sets a limit of its own.
 
         Raises:
             BodyTooLarge: it is larger; the rest is not read.
         """
-        limit = self.services.settings.max_body_bytes
+        largest = self.services.settings.max_body_bytes
+        limit = largest if limit is None else min(limit, largest)
         declared = self.request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
-            raise BodyTooLarge(_too_large(limit))
+            raise BodyTooLarge(_too_large(limit, largest))
         size = 0
         async for chunk in self.request.stream():
             size += len(chunk)
             if size > limit:
-                raise BodyTooLarge(_too_large(limit))
+                raise BodyTooLarge(_too_large(limit, largest))
             yield chunk
 
-    async def body(self) -> bytes:
+    async def body(self, limit: int | None = None) -> bytes:
         """The whole body; as `chunks`."""
-        return b"".join([chunk async for chunk in self.chunks()])
+        return b"".join([chunk async for chunk in self.chunks(limit)])
 
-    async def json(self) -> Any:
-        """The body as JSON.
+    async def json(self, limit: int | None = None) -> Any:
+        """The body as JSON; its size as in `chunks`.
 
         Raises:
             InvalidRequestBody: it is not JSON.
         """
-        return read_json(await self.body(), "The request body")
+        return read_json(await self.body(limit), "The request body")
 
-    async def json_object(self) -> dict[str, Any]:
+    async def json_object(self, limit: int | None = None) -> dict[str, Any]:
         """The body as a JSON object.
 
         Raises:
             InvalidRequestBody: it is not one.
         """
-        document = await self.json()
+        document = await self.json(limit)
         if not isinstance(document, dict):
             raise InvalidRequestBody("The request body must be a JSON object.")
         return document
@@ -231,5 +232,6 @@ async def _authorise(endpoint: Endpoint, request: Request, services: Services) -
     return principal
 
 
-def _too_large(limit: int) -> str:
-    return f"The request body is larger than {limit} bytes (GRATICULE_MAX_BODY_BYTES): send less at a time."
+def _too_large(limit: int, largest: int) -> str:
+    setting = " (GRATICULE_MAX_BODY_BYTES)" if limit == largest else ""
+    return f"The request body is larger than {limit} bytes{setting}: send less at a time."

@@ -29,6 +29,9 @@ CONFORMANCE = (
     "https://api.stacspec.org/v1.0.0/ogcapi-features",
 )
 
+#: A search is a question, not data; a geometry of this size holds 50,000 corners.
+MAX_SEARCH_BYTES = 1_000_000
+
 #: Search members that this catalog does not evaluate yet: refused, because ignoring a filter gives wrong answers.
 UNSUPPORTED = ("filter", "query", "sortby", "fields")
 
@@ -180,7 +183,7 @@ async def search_get(call: Call) -> Response:
 
 async def search_post(call: Call) -> Response:
     """``POST /stac/search``; the next link carries the token in its body, to be merged into the request's."""
-    body = await call.json_object()
+    body = await call.json_object(MAX_SEARCH_BYTES)
     documents = Documents(call, body)
     search = _search(body)
     page = await call.services.catalog.search(search)

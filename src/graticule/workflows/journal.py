@@ -30,6 +30,8 @@ _CANCEL_ITEMS = 1000
 #: Failures that a batch's own message tells of, and characters of each.
 _NAMED_FAILURES = 5
 _LONGEST_FAILURE = 500
+#: Of an item, characters.
+_LONGEST_MESSAGE = 2000
 
 
 @dataclass(frozen=True)
@@ -376,7 +378,7 @@ def end_item(tx: Connection, pk: int, seq: int, error: GraticuleError | None = N
             "seq": seq,
             "state": state,
             "code": None if error is None else error.code,
-            "message": None if error is None else error.message,
+            "message": None if error is None else error.message[:_LONGEST_MESSAGE],
             "now": now_us(),
         },
     )
