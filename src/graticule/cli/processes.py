@@ -19,7 +19,7 @@ from granian.server.embed import Server
 
 from graticule.access import prepare_tls
 from graticule.app import create_app
-from graticule.cli.address import write_address
+from graticule.cli.address import address_of, write_address
 from graticule.errors import GraticuleError
 from graticule.services import Services, open_services
 from graticule.settings import Settings
@@ -47,10 +47,11 @@ async def serve_api(settings: Settings, host: str, port: int, *, tls: bool, anno
     """
     async with open_services(settings, works=False) as services:
         await services.collection_assets.recover()
+        address = address_of(host, port)[1][0]  # granian takes numbers only
         files = prepare_tls(settings.data_dir, [host]) if tls else None
         server = Server(
             create_app(services),
-            address=host,
+            address=str(address),
             port=port,
             interface=Interfaces.ASGINL,
             websockets=False,
@@ -62,7 +63,7 @@ async def serve_api(settings: Settings, host: str, port: int, *, tls: bool, anno
         url = settings.public_url or f"{'https' if tls else 'http'}://{_authority(host, port)}"
         serving = asyncio.create_task(server.serve())
         _on_stop(server.stop)
-        await _listening(host, port, serving)
+        await _listening(str(address), port, serving)
         if announce is not None:
             write_address(settings.data_dir, url)
             print(announce.format(url=url), flush=True)
