@@ -32,7 +32,7 @@ _ANSWER_BYTES = 4 << 20
 _STDERR_BYTES = 4096
 # -I: nothing is imported from the working folder or the user's; the package may lie outside site-packages.
 _BOOTSTRAP = (
-    "import sys; sys.path.append(sys.argv.pop(1)); from graticule.ingestion.conversion.child import main; main()"
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from graticule.ingestion.conversion.child import main; main()"
 )
 
 
