@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import graticule.cli.processes  # noqa: F401 - registers every crash point
+import graticule.ingestion.workflows  # noqa: F401 - registers every crash point
 from acceptance.serving import Served
 from acceptance.source import Source
 from crash.torture import Client, check, collection, item, raster

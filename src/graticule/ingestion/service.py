@@ -41,6 +41,8 @@ from graticule.workflows.journal import Operation
 
 T = TypeVar("T")
 
+#: The tasks that are handed over here and run in a worker (`ingestion.workflows`).
+TASKS = ("ingest_item", "delete_collection", "sweep")
 #: The purpose that submitted documents are sealed for.
 SUBMISSION = "submission"
 #: Items that one write transaction takes, so that others get their turn.
