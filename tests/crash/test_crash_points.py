@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import graticule.ingestion.workflows  # noqa: F401 - these two register every crash point
+import graticule.ingestion.workflows
 import graticule.services  # noqa: F401
 from acceptance.serving import Served
 from acceptance.source import Source
