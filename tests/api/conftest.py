@@ -37,7 +37,7 @@ def prepared_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     prepare_data_dir(settings.data_dir)
 
     async def open_once() -> None:
-        async with open_services(settings, works=False):
+        async with open_services(settings):
             pass
 
     asyncio.run(open_once())
@@ -53,7 +53,7 @@ def settings(tmp_path: Path, prepared_data_dir: Path) -> Settings:
 
 @pytest.fixture
 async def services(settings: Settings) -> AsyncIterator[Services]:
-    async with open_services(settings, works=False) as services:
+    async with open_services(settings) as services:
         yield services
 
 

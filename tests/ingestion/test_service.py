@@ -49,7 +49,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def services(settings: Settings) -> AsyncIterator[Services]:
-    async with open_services(settings, works=False) as services:
+    async with open_services(settings) as services:
         await services.ingestion.create_collection(dict(COLLECTION), ())
         yield services
 

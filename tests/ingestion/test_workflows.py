@@ -45,7 +45,7 @@ class Copies:
 
 @pytest.fixture
 async def services(tmp_path: Path) -> AsyncIterator[Services]:
-    async with open_services(Settings(data_dir=tmp_path / "catalog"), works=False) as services:
+    async with open_services(Settings(data_dir=tmp_path / "catalog")) as services:
         await services.ingestion.create_collection(dict(COLLECTION), ())
         yield services
 

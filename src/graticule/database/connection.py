@@ -192,7 +192,7 @@ class Database:
             cached_statements=512,
         )
         raw.row_factory = sqlite3.Row
-        raw.execute("PRAGMA journal_mode=WAL")
+        _patiently(raw, "PRAGMA journal_mode=WAL")  # the first one changes the file, and SQLite itself does not wait
         raw.execute("PRAGMA synchronous=FULL")  # an answer of 202 survives a power cut
         raw.execute("PRAGMA foreign_keys=ON")
         raw.execute("PRAGMA cache_size=-16000")
@@ -283,16 +283,7 @@ class Database:
     @staticmethod
     def _begin(raw: sqlite3.Connection) -> None:
         """Take the write lock, waiting for other processes' transactions."""
-        give_up_at = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-        while True:
-            try:
-                raw.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as exc:
-                if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
-                    raise
-                time.sleep(_BUSY_PAUSE_SECONDS)
-            else:
-                return
+        _patiently(raw, "BEGIN IMMEDIATE")
 
     @staticmethod
     def _run_in_savepoint(connection: Connection, work: _Work, done: list[tuple[_Work, Any]]) -> None:
@@ -311,6 +302,20 @@ class Database:
             return
         raw.execute("RELEASE unit")
         done.append((work, result))
+
+
+def _patiently(raw: sqlite3.Connection, statement: str) -> None:
+    """Run a statement, again and again while another process is in its way."""
+    give_up_at = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            raw.execute(statement)
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+            time.sleep(_BUSY_PAUSE_SECONDS)
+        else:
+            return
 
 
 # --- schema ----------------------------------------------------------------------------------------------------------

@@ -43,6 +43,8 @@ from graticule.storage import ManagedHrefs, ledger
 from graticule.workflows import Engine, journal
 from graticule.workflows.journal import Operation
 
+#: The tasks that are handed over here and run in a worker (`ingestion.workflows`).
+TASKS = ("ingest_item", "delete_collection", "sweep")
 #: The purpose that submitted documents are sealed for.
 SUBMISSION = "submission"
 #: Items and bytes that one write transaction takes, so that others get their turn.

@@ -1,4 +1,4 @@
-"""The two long-running processes of a catalog: the API's event loop under granian, and the worker's."""
+"""A worker process: runs the durable work of one data folder, alone or beside others."""
 
 from __future__ import annotations
 
@@ -7,21 +7,15 @@ import fcntl
 import logging
 import os
 import shutil
-import signal
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from granian.constants import Interfaces, SSLProtocols
-from granian.server.embed import Server
-
-from graticule.access import prepare_tls
-from graticule.app import create_app
-from graticule.cli.address import address_of, write_address
+from graticule.cli.supervision import on_stop
 from graticule.errors import GraticuleError
-from graticule.services import Services, open_services
+from graticule.services import Services, open_services, open_work
 from graticule.settings import Settings
 from graticule.storage import orphans
 from graticule.workflows import describe, journal, release_all
@@ -35,46 +29,11 @@ _BETWEEN_TIDYINGS = 600.0
 _FOLD_SLICE = 20
 
 
-async def serve_api(settings: Settings, host: str, port: int, *, tls: bool, announce: str | None) -> None:
-    """Answer HTTP requests until SIGTERM or SIGINT.
-
-    Args:
-        settings: of the catalog.
-        host: address to listen at.
-        port: port to listen at; several processes may share it.
-        tls: serve https.
-        announce: printed when requests can be served, with ``{url}`` filled in.
-    """
-    async with open_services(settings, works=False) as services:
-        await services.collection_assets.recover()
-        address = address_of(host, port)[1][0]  # granian takes numbers only
-        files = prepare_tls(settings.data_dir, [host]) if tls else None
-        server = Server(
-            create_app(services),
-            address=str(address),
-            port=port,
-            interface=Interfaces.ASGINL,
-            websockets=False,
-            log_enabled=False,
-            ssl_protocol_min=SSLProtocols.tls12,
-            ssl_cert=files.certificate if files else None,
-            ssl_key=files.key if files else None,
-        )
-        url = settings.public_url or f"{'https' if tls else 'http'}://{_authority(host, port)}"
-        serving = asyncio.create_task(server.serve())
-        _on_stop(server.stop)
-        await _listening(str(address), port, serving)
-        if announce is not None:
-            write_address(settings.data_dir, url)
-            print(announce.format(url=url), flush=True)
-        await serving
-
-
 async def run_worker(settings: Settings) -> None:
     """Do the durable work until SIGTERM or SIGINT."""
-    async with open_services(settings, works=True) as services:
+    async with open_services(settings) as services, open_work(services):
         stop = asyncio.Event()
-        _on_stop(stop.set)
+        on_stop(stop.set)
         async with _among_workers(settings.data_dir, partial(_recover, services)):
             maintenance = asyncio.create_task(_maintain(services))
             try:
@@ -145,27 +104,3 @@ async def _among_workers(folder: Path, recover: Callable[[], Awaitable[None]]) -
         yield
     finally:
         os.close(descriptor)
-
-
-async def _listening(host: str, port: int, serving: asyncio.Task[None]) -> None:
-    """Wait until connections are taken; a server that cannot start raises here."""
-    while not serving.done():
-        try:
-            _, writer = await asyncio.open_connection(host, port)
-        except ConnectionError:
-            await asyncio.sleep(0.02)
-            continue
-        writer.close()
-        return
-    await serving
-
-
-def _on_stop(stop: Callable[[], None]) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-
-
-def _authority(host: str, port: int) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - a name for people to open
-    return f"{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{port}"
