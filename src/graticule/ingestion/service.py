@@ -117,7 +117,7 @@ class Ingestion:
         return await self._database.write(create)
 
     async def replace_collection(self, collection_id: str, document: Any, bases: Sequence[str]) -> CollectionRecord:
-        """Replace a collection's document; its items, assets and configuration stay.
+        """Replace a collection's document; its items and configuration stay, and its assets unless it brings some.
 
         Raises:
             InvalidInputData: the document is no Collection, or names another id.
@@ -257,6 +257,8 @@ class Ingestion:
     ) -> bytes:
         now = now_us()
         document: dict[str, Any] = {**collection}
+        if existing is not None and "assets" not in document and (kept := orjson.loads(existing.doc).get("assets")):
+            document["assets"] = kept  # they have a route of their own; an empty object takes them away
         self._fold(document, bases)
         document["msft:_created"] = rfc3339(existing.created_us if existing else now)
         document["msft:_updated"] = rfc3339(now)
