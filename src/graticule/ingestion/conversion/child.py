@@ -37,9 +37,6 @@ _GDAL_OPTIONS: dict[str, Any] = {
     "CPL_TMPDIR": "job",
     "PROJ_NETWORK": "OFF",
 }
-# mallopt(3). One arena keeps the process small. Its heap must then not be trimmed at each free: two compressing threads
-# made millions of page faults and doubled the CPU time of some conversions. It is trimmed once, after each job.
-_MALLOC_OPTIONS = {"M_ARENA_MAX": (-8, 1), "M_TRIM_THRESHOLD": (-1, 256 << 20), "M_MMAP_THRESHOLD": (-3, 64 << 20)}
 
 
 def main() -> None:
@@ -50,8 +47,6 @@ def main() -> None:
     answers = _private_stdout()
     parent_pid, memory_bytes, file_bytes = (int(argument) for argument in sys.argv[1:4])
     confinement = confine(str(Path.cwd()), parent_pid=parent_pid, memory_bytes=memory_bytes, file_bytes=file_bytes)
-    for option, value in _MALLOC_OPTIONS.values():
-        ctypes.CDLL(None).mallopt(option, value)
     # Read when numpy loads it; each of its threads would reserve address space.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
@@ -119,6 +114,7 @@ def _remove_drivers() -> None:
 
 
 def _resident_bytes() -> int:
+    # Here, and not by fewer arenas: with one arena two compressing threads made millions of page faults in some runs.
     ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
