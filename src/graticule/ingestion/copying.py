@@ -164,7 +164,7 @@ class Copier:
             path, outcome = await self._convert(work, key, asset, files)
             return await self._keep(work, key, asset, download, path, outcome, begun)
         except IngestionError as exc:
-            named = _named(exc, f"Item '{work.item_id}', asset '{key}'")
+            named = _named(exc, work.item_id, key)
             if not isinstance(exc, CanceledOperation):
                 source = redact(asset["href"])
                 await self._database.write(
@@ -182,7 +182,10 @@ class Copier:
             return path, Outcome.UNTOUCHED
         sidecars: dict[SidecarKind, Path] = {}
         for kind, other in sidecars_of(key, assets).items():
-            await files.tasks[other]
+            try:
+                await files.tasks[other]
+            except IngestionError as exc:
+                raise _named(exc, work.item_id, other) from exc
             sidecars[kind] = self._path(work, other)
         request = ConversionRequest(
             source=path,
@@ -321,6 +324,9 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _named(error: IngestionError, subject: str) -> IngestionError:
-    message = error.message if error.message.startswith(subject) else f"{subject}: {error.message}"
-    return type(error)(message, target=error.target)
+def _named(error: IngestionError, item_id: str, asset_key: str) -> IngestionError:
+    """The error with item and asset in front; one that is about a sidecar of the asset names that already."""
+    subject = f"Item '{item_id}', asset '"
+    if error.message.startswith(subject):
+        return error
+    return type(error)(f"{subject}{asset_key}': " + error.message.removeprefix(f"asset '{asset_key}': "), target=error.target)
