@@ -210,7 +210,7 @@ FORBIDDEN = ("GRATICULE_FETCH_ALLOW",)
 #: `{source}` and `{token}` are filled in.
 FAULTS = {
     "relative": Fault("../scene/a.tif?{token}", "InvalidAssetHref", ("../scene/a.tif", "relative", "absolute")),
-    "nothing": Fault("", "InvalidAssetHref", ("absolute",)),
+    "nothing": Fault("", "InvalidAssetHref", ("is empty", "absolute")),
     "no-host": Fault("https:///a.tif?{token}", "InvalidAssetHref", ("no host", "absolute")),
     "space": Fault("{source}/a b.tif?{token}", "InvalidAssetHref", ("percent-encode",)),
     "port": Fault("https://x.example:99999/a.tif?{token}", "InvalidAssetHref", ("port",)),
@@ -225,7 +225,7 @@ FAULTS = {
     "expired": Fault(
         "{source}/sound.tif?sv=1&sig=letmein-expired", "IngestionAuthenticationFailed", ("Renew the SAS token",)
     ),
-    "500": Fault("{source}/bad/500.tif?{token}", "GenericHttpIngestionError", ("500", "Tried 2 times")),
+    "500": Fault("{source}/bad/500.tif?{token}", "GenericHttpIngestionError", ("500", "Tried 2 times", "try again later")),
     "silent": Fault("{source}/bad/silent.tif?{token}", "IngestionResourceTimeout", ("Tried 2 times",)),
     "stalling": Fault("{source}/bad/stalling.tif?{token}", "IngestionResourceTimeout", ("of 20488 bytes",)),
     "reset": Fault("{source}/bad/reset.tif?{token}", "IngestionResourceConnectionFailed", ("Tried 2 times",)),
@@ -234,7 +234,7 @@ FAULTS = {
     "closed": Fault("http://{closed}/a.tif?{token}", "IngestionResourceForbidden", FORBIDDEN),
     "empty": Fault("{source}/bad/empty.tif?{token}", "EmptyAsset", ("no bytes", "check the file")),
     "login": Fault("{source}/bad/login.tif?{token}", "CogTransformationError", ("HTML page", "GeoTIFF")),
-    "noise": Fault("{source}/bad/noise.tif?{token}", "CogTransformationError", ("not a raster",)),
+    "noise": Fault("{source}/bad/noise.tif?{token}", "CogTransformationError", ("not a raster", "check the href")),
     "large": Fault("{source}/large.tif?{token}", "GenericIngestionError", ("GRATICULE_MAX_ASSET_BYTES",)),
     "metadata-service": Fault("http://169.254.169.254/latest/a.tif", "IngestionResourceForbidden", FORBIDDEN),
     "metadata-over-tls": Fault("https://169.254.169.254/latest/a.tif", "IngestionResourceForbidden", FORBIDDEN),
@@ -242,7 +242,7 @@ FAULTS = {
     "by-name": Fault("https://localhost/a.tif", "IngestionResourceForbidden", FORBIDDEN),
     "inward": Fault("{source}/bad/inward.tif?{token}", "IngestionResourceForbidden", FORBIDDEN),
     "own-and-gone": Fault(
-        "{catalog}/blobs/c-00000000/000000000000/x/y.tif?sig=letmein", "InvalidAssetHref", ("does not exist",)
+        "{catalog}/blobs/c-00000000/000000000000/x/y.tif?sig=letmein", "InvalidAssetHref", ("does not exist", "name the source")
     ),
 }
 
@@ -303,7 +303,7 @@ def test_an_id_that_exists_fails_and_the_first_item_stays(catalog: Catalog) -> N
     for assets in ({}, {"image": catalog.source.href("sound.tif")}):
         error = catalog.ended(item("taken", assets))["error"]
         assert error["code"] == "ItemAlreadyExistsInCollection"
-        assert "Item 'taken' already exists in collection 'c'" in error["message"]
+        assert "Item 'taken' already exists in collection 'c': use another id" in error["message"]
     assert catalog.client.get(f"{catalog.items_url}/taken").json() == before
 
 

@@ -23,7 +23,7 @@ from graticule.access import Principal, Role, require
 from graticule.api.errors import envelope, error_response
 from graticule.api.links import Links, base_url
 from graticule.api.versions import api_version
-from graticule.errors import BodyTooLarge, GraticuleError, InvalidRequestBody, RequestError, Unauthorized
+from graticule.errors import BodyTooLarge, GraticuleError, InvalidRequestBody, Unauthorized
 from graticule.services import Services
 
 log = logging.getLogger(__name__)
@@ -159,9 +159,9 @@ async def _answer(endpoint: Endpoint, request: Request) -> Response:
             _ = call.version  # an unknown version is refused before anything is done; public protocols have their own
         response = await endpoint.handler(call)
     except GraticuleError as exc:
-        if not isinstance(exc, RequestError):
-            log.warning("%s %s: %s", endpoint.method, endpoint.path, exc, extra={"action": "request_failed"})
         response = error_response(exc)
+        if response.status_code >= 500:
+            log.warning("%s %s: %s", endpoint.method, endpoint.path, exc, extra={"action": "request_failed"})
     except HTTPException as exc:
         response = envelope(exc.status_code, None, str(exc.detail))
     except Exception:

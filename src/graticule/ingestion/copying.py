@@ -141,7 +141,7 @@ class Copier:
         """An asset of this catalog, sent in another item: a copy of its own, without a way through the network."""
         blob = await self._database.read(lambda tx: ledger.find(tx, container, key))
         if blob is None or blob.size is None or blob.sha256 is None:
-            raise InvalidAssetHref("the href names an asset of this catalog that does not exist (any more).")
+            raise InvalidAssetHref("the href names an asset of this catalog that does not exist (any more): name the source of its bytes.")
         with path.open("wb") as file:
             async for chunk in await self._store.open_range(container, key, 0, blob.size):
                 file.write(chunk)
