@@ -5,13 +5,14 @@
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 KILLS ?= 300
+BENCH_ARGS ?=
 PYTHON ?=
 export PYTHON
 
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs torture lock clean
+.PHONY: help setup demo test check format docs torture bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,9 @@ docs: setup ## write the generated pages of docs/reference again
 
 torture: setup ## kill worker and service KILLS times while items are ingested, then look for what was lost
 	GRATICULE_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest tests/crash/test_random_kills.py -s $(PYTEST_ARGS)
+
+bench: setup ## start, memory, ingestion and conversion on this machine, as one table
+	@$(BIN)/python benchmarks/service.py $(BENCH_ARGS)
 
 lock: setup ## resolve requirements.lock anew from pyproject.toml
 	@scripts/lock.sh

@@ -25,13 +25,9 @@ from graticule.catalog import Catalog, SqlCatalog
 from graticule.configuration import Configuration, forget_collection
 from graticule.database import Connection, Database
 from graticule.ingestion.collection_assets import CollectionAssets
-from graticule.ingestion.conversion.pool import ConversionPool
-from graticule.ingestion.copying import Copier
-from graticule.ingestion.service import Ingestion
-from graticule.ingestion.workflows import Workflows
-from graticule.sealing import Sealer, open_sealer
+from graticule.ingestion.service import TASKS, Ingestion
+from graticule.sealing import Sealer, open_sealer, prepare_data_dir
 from graticule.settings import Settings
-from graticule.sources import Fetcher
 from graticule.storage import AssetStore, ManagedHrefs
 from graticule.workflows import Engine
 
@@ -61,17 +57,14 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, *, works: bool) -> AsyncIterator[Services]:
-    """Open a catalog.
-
-    Args:
-        settings: its settings.
-        works: open what a worker needs besides: the door to sources, and conversion.
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Open a catalog; work can be handed over, and is run by who opens `open_work` too.
 
     Raises:
         SettingsError: a folder or key cannot be used; the message says which and what to do.
     """
     async with AsyncExitStack() as stack:
+        prepare_data_dir(settings.data_dir)
         sealer = open_sealer(settings)
         database = Database(settings.database_path)
         stack.callback(database.close)
@@ -80,12 +73,8 @@ async def open_services(settings: Settings, *, works: bool) -> AsyncIterator[Ser
         issuer = open_issuer(database, sealer, settings)
         hrefs = ManagedHrefs(issuer.catalog_id.replace("-", ""))
         store = AssetStore.local(settings.assets_dir)
-        copier = None
-        if works:
-            fetcher = await stack.enter_async_context(Fetcher(settings))
-            pool = await stack.enter_async_context(ConversionPool(settings, settings.staging_dir))
-            copier = Copier(settings=settings, database=database, store=store, hrefs=hrefs, fetcher=fetcher, pool=pool)
-        services = Services(
+        engine.declare(*TASKS)
+        yield Services(
             settings=settings,
             sealer=sealer,
             database=database,
@@ -110,14 +99,35 @@ async def open_services(settings: Settings, *, works: bool) -> AsyncIterator[Ser
             ),
             configuration=Configuration(database=database, catalog=catalog),
         )
+
+
+@asynccontextmanager
+async def open_work(services: Services) -> AsyncIterator[None]:
+    """Open what running the work takes besides, the door to sources and conversion, and tell the engine its tasks."""
+    # Imported here, because an API process needs none of it: it starts faster and stays smaller.
+    from graticule.ingestion.conversion.pool import ConversionPool  # noqa: PLC0415
+    from graticule.ingestion.copying import Copier  # noqa: PLC0415
+    from graticule.ingestion.workflows import Workflows  # noqa: PLC0415
+    from graticule.sources import Fetcher  # noqa: PLC0415
+
+    settings = services.settings
+    async with Fetcher(settings) as fetcher, ConversionPool(settings, settings.staging_dir) as pool:
+        copier = Copier(
+            settings=settings,
+            database=services.database,
+            store=services.store,
+            hrefs=services.hrefs,
+            fetcher=fetcher,
+            pool=pool,
+        )
         Workflows(
             settings=settings,
-            database=database,
-            catalog=catalog,
-            engine=engine,
-            sealer=sealer,
-            store=store,
+            database=services.database,
+            catalog=services.catalog,
+            engine=services.engine,
+            sealer=services.sealer,
+            store=services.store,
             copier=copier,
             forget_collection=services.forget_collection,
         ).register()
-        yield services
+        yield

@@ -17,7 +17,7 @@ from graticule.access import Role
 from graticule.app import create_app
 from graticule.sealing import prepare_data_dir
 from graticule.services import Services, open_services
-from graticule.settings import Settings
+from graticule.settings import Settings, load_settings
 
 COLLECTION: dict[str, Any] = {
     "type": "Collection",
@@ -33,11 +33,11 @@ COLLECTION: dict[str, Any] = {
 @pytest.fixture(scope="session")
 def prepared_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With schema and keys, which take a while to make."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("prepared"))
+    settings = load_settings(data_dir=tmp_path_factory.mktemp("prepared"))
     prepare_data_dir(settings.data_dir)
 
     async def open_once() -> None:
-        async with open_services(settings, works=False):
+        async with open_services(settings):
             pass
 
     asyncio.run(open_once())
@@ -46,14 +46,14 @@ def prepared_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path, prepared_data_dir: Path) -> Settings:
-    settings = Settings(data_dir=tmp_path / "catalog", max_body_bytes=3_000_000)
+    settings = load_settings(data_dir=tmp_path / "catalog", max_body_bytes=3_000_000)
     shutil.copytree(prepared_data_dir, settings.data_dir)
     return settings
 
 
 @pytest.fixture
 async def services(settings: Settings) -> AsyncIterator[Services]:
-    async with open_services(settings, works=False) as services:
+    async with open_services(settings) as services:
         yield services
 
 

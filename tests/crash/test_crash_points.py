@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import graticule.cli.processes  # noqa: F401 - registers every crash point
+import graticule.ingestion.workflows  # noqa: F401 - registers every crash point
 from acceptance.serving import Served
 from acceptance.source import Source
 from crash.torture import Client, check, collection, item, raster
@@ -43,6 +43,10 @@ def _work(client: Client, source: Source) -> None:
     for n in range(3):
         client.send("POST", "collections", collection(f"dropped-{n}"))
         client.post_items(f"dropped-{n}", [item(f"dropped-{n}", "one", {"cog": source.href("cog1.tif")})])
+    for n in range(4):
+        client.upload("POST", "kept", f"picture-{n}", f"first {n}".encode())
+    client.upload("PUT", "kept", "picture-0", b"second")
+    client.upload("DELETE", "kept", "picture-1")
     client.settle()
     for n in (0, 1):
         client.send("DELETE", f"collections/kept/items/good-{n}")

@@ -90,22 +90,41 @@ class Client:
         self.promised: dict[str, str] = {}
         #: (collection, item) that were sent, acknowledged or not.
         self.attempted: set[tuple[str, str]] = set()
+        #: (collection, asset key) of acknowledged uploads → the checksum of their bytes.
+        self.uploaded: dict[tuple[str, str], str] = {}
 
     def send(self, method: str, path: str, body: Any = None, *, tries: int = 40) -> dict[str, Any] | None:
         """The operation of a 202; None for a refusal. A request that the server died under is sent again."""
+        answer = self._answered(method, path, tries=tries, json=body)
+        if answer.status_code in {404, 409}:  # done already by a request whose answer was lost
+            return None
+        assert answer.status_code == 202, answer.text
+        operation: dict[str, Any] = answer.json()
+        self.promised[operation["id"]] = f"{method} {path}"
+        return operation
+
+    def upload(self, method: str, collection_id: str, key: str, content: bytes = b"") -> None:
+        """Add (POST), replace (PUT) or remove (DELETE) an asset of a collection."""
+        path = f"collections/{collection_id}/assets" + ("" if method == "POST" else f"/{key}")
+        form = {"file": (f"{key}.png", content, "image/png"), "data": (None, f'{{"key": "{key}"}}')}
+        answer = self._answered(method, path, files=None if method == "DELETE" else form)
+        # The request whose answer was lost may have been done: it exists already, or is gone already.
+        assert answer.status_code in {"POST": {201, 409}, "PUT": {200}, "DELETE": {200, 404}}[method], answer.text
+        if method == "DELETE":
+            self.uploaded.pop((collection_id, key), None)
+        else:
+            self.uploaded[collection_id, key] = hashlib.sha256(content).hexdigest()
+
+    def _answered(self, method: str, path: str, *, tries: int = 40, **sent: Any) -> requests.Response:
+        """The first answer that is no refusal for now."""
         for _ in range(tries):
             try:
-                answer = self.session.request(method, f"{self.served.url}/stac/{path}", json=body, timeout=30)
+                answer = self.session.request(method, f"{self.served.url}/stac/{path}", timeout=30, **sent)
             except requests.RequestException:
                 self._wait_until_healthy()
                 continue
-            if answer.status_code == 202:
-                operation: dict[str, Any] = answer.json()
-                self.promised[operation["id"]] = f"{method} {path}"
-                return operation
-            if answer.status_code in {404, 409}:  # done already by a request whose answer was lost
-                return None
-            assert answer.status_code in {429, 503}, answer.text
+            if answer.status_code not in {429, 503}:
+                return answer
         raise AssertionError(f"{method} {path}: never answered\n{self.served.log_text()[-4000:]}")
 
     def post_items(self, collection_id: str, items: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
@@ -151,6 +170,9 @@ def check(data_dir: Path, client: Client, sources: Source) -> dict[str, int]:
                 "SELECT c.id, i.id, b.doc FROM items i JOIN collections c ON c.coll=i.coll JOIN bodies b ON b.pk=i.pk"
             )
         ]
+        collections = [
+            (row[0], json.loads(row[1])) for row in database.execute("SELECT id, doc FROM collections WHERE deleting=0")
+        ]
         live = {
             (row[0], row[1]): (row[2], row[3])
             for row in database.execute("SELECT container, key, size, sha256 FROM blobs WHERE state='live'")
@@ -175,8 +197,15 @@ def check(data_dir: Path, client: Client, sources: Source) -> dict[str, int]:
         for path in (data_dir / "assets").rglob("*")
         if path.is_file()
     }
-    named, halves = _named_blobs(present, live, data_dir, sources)
+    documents = [document for _, _, document in present] + [document for _, document in collections]
+    named, halves = _named_blobs(documents, live, data_dir, sources)
+    uploads = {
+        (collection_id, key): live.get(_blob_name(asset), (0, ""))[1]
+        for collection_id, document in collections
+        for key, asset in document.get("assets", {}).items()
+    }
     return {
+        "lost uploads": sum(uploads.get(name) != checksum for name, checksum in client.uploaded.items()),
         "lost": len(expected - set(names)),
         "duplicate": len(names) - len(set(names)),
         "unasked": len(set(names) - client.attempted),
@@ -199,18 +228,18 @@ def _deletions(client: Client) -> list[str]:
 
 
 def _named_blobs(
-    present: Sequence[tuple[str, str, dict[str, Any]]],
+    documents: Sequence[dict[str, Any]],
     live: dict[tuple[str, str], tuple[int, str]],
     data_dir: Path,
     sources: Source,
 ) -> tuple[set[tuple[str, str]], int]:
-    """The blobs that items name, and how many assets are not whole: bytes differ from the ledger or a COG's source."""
+    """The blobs that documents name, and how many are not whole: bytes differ from the ledger or a COG's source."""
     originals = {hashlib.sha256(content).hexdigest() for content in sources.files.values()}
     named: set[tuple[str, str]] = set()
     halves = 0
-    for _, _, document in present:
-        for key, asset in document["assets"].items():
-            container, _, blob = asset["href"].split("/", 1)[1].partition("/")
+    for document in documents:
+        for key, asset in document.get("assets", {}).items():
+            container, blob = _blob_name(asset)
             named.add((container, blob))
             path = data_dir / "assets" / container / blob
             content = path.read_bytes() if path.exists() else b""
@@ -218,6 +247,12 @@ def _named_blobs(
             whole = live.get((container, blob)) == (len(content), checksum)
             halves += not whole or (key.startswith("cog") and checksum not in originals)
     return named, halves
+
+
+def _blob_name(asset: dict[str, Any]) -> tuple[str, str]:
+    """Container and key of a managed href in its stored form."""
+    container, _, blob = asset["href"].split("/", 1)[1].partition("/")
+    return container, blob
 
 
 def _wait_for_sweep(data_dir: Path) -> None:

@@ -15,6 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+import typer
+
+from graticule.cli.demo import demo as demo_command
+from graticule.demo import run_source
+from graticule.demo.catalog import free_port
 
 pytestmark = pytest.mark.acceptance
 
@@ -101,25 +106,24 @@ def test_a_demo_that_is_killed_outright_takes_its_catalog_along(tmp_path: Path, 
 
 
 def test_the_source_alone_listens_where_it_is_told_and_ends_when_asked(tmp_path: Path, demos: list[Demo]) -> None:
-    demos.append(demo := Demo(tmp_path, "--source-only", "--source-port", "0"))
+    demos.append(demo := Demo(tmp_path, "--source-only", "--source-port", str(port := free_port())))
     url = demo.printed(r"listens at (\S+)")
-    assert demo.printed(r"GRATICULE_FETCH_ALLOW=(\S+)") == url.removeprefix("http://")
-    assert requests.get(f"{url}/api/stac/v1/search", timeout=10).json()["type"] == "FeatureCollection"
+    assert url == f"http://127.0.0.1:{port}"
+    assert demo.printed(r"GRATICULE_FETCH_ALLOW=(\S+)") == f"127.0.0.1:{port}"
+    assert len(requests.get(f"{url}/api/stac/v1/search", timeout=10).json()["features"]) == 4
     demo.process.terminate()
     assert demo.process.wait(30) == 0
     assert list(demo.scratch.iterdir()) == []
 
 
-def test_the_source_alone_says_when_its_port_is_taken(tmp_path: Path, demos: list[Demo]) -> None:
+def test_the_source_alone_says_when_its_port_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        demos.append(demo := Demo(tmp_path, "--source-only", "--source-port", str(taken.getsockname()[1])))
-        assert demo.process.wait(60) == 1
-    assert "cannot be used" in demo.output
+        assert run_source(port=taken.getsockname()[1]) == 1
+    assert "cannot be used" in capsys.readouterr().out
 
 
-def test_contradicting_options_are_a_usage_error(tmp_path: Path, demos: list[Demo]) -> None:
-    demos.append(demo := Demo(tmp_path, "--source-only", "--once"))
-    assert demo.process.wait(60) == 2
-    assert "--source-only" in demo.output
+def test_contradicting_options_are_a_usage_error() -> None:
+    with pytest.raises(typer.BadParameter, match="--source-only goes with neither"):
+        demo_command(once=True, source_only=True)

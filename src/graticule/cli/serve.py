@@ -67,8 +67,8 @@ def api(
     announce: bool = False,
 ) -> None:
     """Answer HTTP requests: one of the processes that `serve` watches."""
+    from graticule.cli.api_process import serve_api  # noqa: PLC0415 - the heavy imports
     from graticule.cli.logs import set_up_logging  # noqa: PLC0415
-    from graticule.cli.processes import serve_api  # noqa: PLC0415 - the heavy imports
     from graticule.cli.supervision import adopt  # noqa: PLC0415
     from graticule.settings import load_settings  # noqa: PLC0415
 

@@ -117,6 +117,13 @@ async def supervise(children: Sequence[Child]) -> int:
     return await Supervisor(children, report=lambda text: print(f"graticule: {text}", file=sys.stderr)).run()
 
 
+def on_stop(stop: Callable[[], None]) -> None:
+    """In a child: call this when the supervisor, or a terminal, asks it to end."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
 def adopt() -> None:
     """In a child: die with the supervisor that started it."""
     parent = os.environ.pop("GRATICULE_PARENT_PID", None)

@@ -22,8 +22,8 @@ def worker(
 ) -> None:
     """Ingest, delete and sweep until Ctrl-C or SIGTERM; several may work on one data folder of this host."""
     from graticule.cli.logs import set_up_logging  # noqa: PLC0415
-    from graticule.cli.processes import run_worker  # noqa: PLC0415
     from graticule.cli.supervision import adopt  # noqa: PLC0415 - not needed for `--help`
+    from graticule.cli.worker_process import run_worker  # noqa: PLC0415
     from graticule.settings import load_settings  # noqa: PLC0415
 
     adopt()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -38,8 +39,8 @@ __all__ = ["LIVE_SOURCE", "run_demo", "run_source"]
 #: The open Planetary Computer.
 LIVE_SOURCE = "https://planetarycomputer.microsoft.com"
 
-#: What the source holds: the four scenes of the quickstart, and one of another year that it does not ask for.
-SCENES = (("23M", 2023), ("23L", 2023), ("24M", 2023), ("24L", 2023), ("23M", 2022))
+#: What the source holds: the four scenes of the quickstart, each a tile and a year.
+SCENES = (("23M", 2023), ("23L", 2023), ("24M", 2023), ("24L", 2023))
 
 # A reader may stall, a large file may take its time.
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=120)
@@ -80,6 +81,7 @@ def run_source(*, port: int) -> int:
     async def serve() -> int:
         with tempfile.TemporaryDirectory(prefix="graticule-demo-") as folder:
             try:
+                _require_free(port)
                 async with _local_source(Path(folder), port=port) as url:
                     console.print(f"The source listens at {url}", soft_wrap=True)
                     console.print(
@@ -165,9 +167,20 @@ async def _local_source(folder: Path, *, port: int) -> AsyncIterator[str]:
     """Draw the scenes into a folder and serve them."""
     scenes = await asyncio.to_thread(make_scenes, folder, SCENES)
     thumbnail = folder / "thumbnail.png"
-    await asyncio.to_thread(make_thumbnail, thumbnail, scenes[:4])
+    await asyncio.to_thread(make_thumbnail, thumbnail, scenes)
     async with serve_source(Source(scenes, thumbnail), port=port) as url:
         yield url
+
+
+def _require_free(port: int) -> None:
+    """Tell of a taken port at once, rather than after the scenes were drawn.
+
+    Raises:
+        OSError: it is taken, or not ours to take.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
 
 
 def _authority(url: str) -> str:

@@ -18,7 +18,7 @@ import aiohttp
 from graticule.errors import GraticuleError
 
 #: How long a catalog may take until it serves requests, seconds.
-START_TIMEOUT = 30
+START_TIMEOUT = 60
 #: How long it may take to end when asked to, seconds.
 STOP_TIMEOUT = 10
 

@@ -184,8 +184,8 @@ class Landscape:
         rng = np.random.default_rng(self._rng_seed)
         size = 2 * self.half
         height = _noise(rng, size, roughness=1.55)
-        river = np.abs(_noise(rng, size, roughness=1.75))
-        # These two vary slowly: a quarter of the resolution, and the height's own detail to fray the edges.
+        # These vary slowly: they are drawn coarser, and the height's own detail frays their edges.
+        river = np.abs(_enlarge(_noise(rng, size // 2, roughness=1.75), 2) + np.float32(0.01) * height)
         moisture = _enlarge(_noise(rng, size // 4, roughness=1.35), 4) + np.float32(0.35) * height
         settled = _enlarge(_noise(rng, size // 4, roughness=1.35), 4)
         return height, river, moisture, settled

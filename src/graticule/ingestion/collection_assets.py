@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Final
 
 import orjson
@@ -18,7 +18,7 @@ from graticule import crashpoints
 from graticule.catalog import Catalog, CollectionRecord
 from graticule.database import Connection, Database
 from graticule.errors import Conflict, InvalidRequestBody, NotFound
-from graticule.ingestion.service import defer_sweep
+from graticule.ingestion.burying import bury_unnamed, defer_sweep
 from graticule.ingestion.uploads import Upload, abandoned
 from graticule.ingestion.validation import MAX_ASSET_KEY
 from graticule.stac.datetimes import now_us, rfc3339
@@ -151,8 +151,7 @@ class CollectionAssets:
         if upload.size == 0:
             raise InvalidRequestBody("The file is empty.", target="file")
         media_type = data.get("type") or upload.media_type
-        file_name = upload.file_name or key + layout.extension_for(media_type, "")
-        name = layout.collection_asset_key(upload.id, key, file_name)
+        name = layout.collection_asset_key(upload.id, key, _file_name(key, upload, media_type))
 
         def plan(tx: Connection) -> str:
             record = self._existing(tx, collection_id)
@@ -208,20 +207,6 @@ class CollectionAssets:
         return record
 
 
-def bury_unnamed(tx: Connection, hrefs: ManagedHrefs, record: CollectionRecord) -> int:
-    """Bury the blobs of a collection itself that its document does not name any more; answers how many.
-
-    Whoever writes a collection's document calls this in the same transaction. Blobs of items stay, also where the
-    document named one.
-    """
-    unnamed = [
-        blob
-        for blob in ledger.of_item(tx, record.id, None)
-        if hrefs.stored(blob.container, blob.key).encode() not in record.doc
-    ]
-    return sum(ledger.bury(tx, blob.container, blob.key) for blob in unnamed)
-
-
 def check_asset(data: JsonObject, key: str | None) -> str:
     """The key that a description names; with a `key` it may leave it out, but not say otherwise.
 
@@ -256,6 +241,15 @@ def _asset(data: JsonObject, href: str, media_type: str | None) -> Asset:
     said = {name: value for name, value in data.items() if name not in {"key", "href", "type"} and value is not None}
     kind = {} if media_type is None else {"type": media_type}
     return {"href": href, **kind, **said}  # type: ignore[typeddict-item]  # with members of the client's own
+
+
+def _file_name(key: str, upload: Upload, media_type: str | None) -> str:
+    """What the stored file is called: as the client calls it, with its extension even where the name has to change."""
+    sent = PureWindowsPath(upload.file_name or "").name  # takes both kinds of slash for one
+    if not sent:
+        return key + layout.extension_for(media_type, "")
+    extension = layout.extension_for(None, sent)
+    return layout.segment(sent[: len(sent) - len(extension)]) + extension if extension else sent
 
 
 def _require_asset(collection_id: str, key: str, assets: JsonObject) -> None:

@@ -8,7 +8,6 @@ that records its operation. Everything else is handed to the job engine in that 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -28,6 +27,7 @@ from graticule.errors import (
     PostItemCollectionSizeExceeded,
     TooManyRequests,
 )
+from graticule.ingestion.burying import bury_unnamed, defer_sweep
 from graticule.ingestion.publishing import item_document
 from graticule.ingestion.validation import check_collection, check_contents, check_shape
 from graticule.sealing import Sealer
@@ -36,21 +36,17 @@ from graticule.stac.datetimes import now_us, rfc3339
 from graticule.stac.documents import Collection, Item
 from graticule.stac.links import stored_form
 from graticule.storage import ManagedHrefs, ledger
-from graticule.workflows import AlreadyQueued, Engine, journal
+from graticule.workflows import Engine, journal
 from graticule.workflows.journal import Operation
 
 T = TypeVar("T")
 
+#: The tasks that are handed over here and run in a worker (`ingestion.workflows`).
+TASKS = ("ingest_item", "delete_collection", "sweep")
 #: The purpose that submitted documents are sealed for.
 SUBMISSION = "submission"
 #: Items that one write transaction takes, so that others get their turn.
 SLICE = 200
-
-
-def defer_sweep(engine: Engine, tx: Connection) -> None:
-    """Have a worker remove buried bytes soon; one such job waits at most."""
-    with suppress(AlreadyQueued):
-        engine.defer(tx, "sweep", [{}], queueing_lock="sweep")
 
 
 @dataclass(frozen=True)
@@ -124,7 +120,10 @@ class Ingestion:
             existing = self._existing_collection(tx, collection_id)
             form = self._collection_form(collection, bases, existing)
             self._catalog.replace_collection(tx, collection_id, form)
-            return self._existing_collection(tx, collection_id)
+            record = self._existing_collection(tx, collection_id)
+            if bury_unnamed(tx, self._hrefs, record):
+                defer_sweep(self._engine, tx)
+            return record
 
         return await self._database.write(replace)
 

@@ -24,9 +24,10 @@ from graticule.errors import (
     InternalError,
     ItemAlreadyExists,
 )
+from graticule.ingestion.burying import defer_sweep
 from graticule.ingestion.copying import Copier, ItemWork, staging_folder
 from graticule.ingestion.publishing import item_document
-from graticule.ingestion.service import SUBMISSION, defer_sweep
+from graticule.ingestion.service import SUBMISSION
 from graticule.ingestion.validation import check_contents
 from graticule.sealing import Sealer
 from graticule.settings import Settings
@@ -59,7 +60,7 @@ class Workflows:
     engine: Engine
     sealer: Sealer
     store: AssetStore
-    copier: Copier | None  #: None in a process that only hands work over
+    copier: Copier
     forget_collection: Callable[[Connection, str], None]  #: clears what other rooms keep for a collection
 
     def register(self) -> None:
@@ -67,12 +68,6 @@ class Workflows:
         self.engine.task("ingest_item", on_give_up=self.give_up_item)(self.ingest_item)
         self.engine.task("delete_collection")(self.delete_collection)
         self.engine.task("sweep")(self.sweep)
-
-    @property
-    def _copier(self) -> Copier:
-        if self.copier is None:
-            raise InternalError("This process does not run work.")
-        return self.copier
 
     # --- an item
 
@@ -97,7 +92,7 @@ class Workflows:
         check_contents(work.item, self.settings)
         check_searchable(work.item)
         async with staging_folder(work.folder):
-            hrefs = await self._unless_canceled(work, self._copier.copy_assets(work))
+            hrefs = await self._unless_canceled(work, self.copier.copy_assets(work))
         document = item_document(work.item, work.collection_id, hrefs)
         crashpoints.reach(_BEFORE_PUBLISH)
         await self.database.write(lambda tx: self._publish(tx, work, document))

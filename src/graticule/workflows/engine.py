@@ -120,6 +120,7 @@ class Engine:
         self._max_losses = max_losses
         self._backoff = backoff
         self._tasks: dict[str, _Task] = {}
+        self._declared: set[str] = set()
         self._connector = SqliteConnector(database, tasks=lambda: self._tasks, wake_interval=timing.wake)
         self._app = App(connector=self._connector)
 
@@ -143,6 +144,10 @@ class Engine:
             return function
 
         return register
+
+    def declare(self, *names: str) -> None:
+        """Let tasks be deferred here that other processes run."""
+        self._declared.update(names)
 
     def defer(
         self,
@@ -171,10 +176,11 @@ class Engine:
 
         Raises:
             AlreadyQueued: a job with the queueing lock waits already; nothing was added.
-            LookupError: the task is not registered.
+            LookupError: the task is neither registered nor declared.
         """
-        if task_name not in self._tasks:
-            raise LookupError(f"No task is registered as {task_name!r}: known are {sorted(self._tasks)}.")
+        known = self._tasks.keys() | self._declared
+        if task_name not in known:
+            raise LookupError(f"No task is registered as {task_name!r}: known are {sorted(known)}.")
         if not jobs:
             return []
         deferrer = self._app.configure_task(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from graticule.catalog.base import CollectionRecord, ItemPage, OnConflict
-from graticule.catalog.planning import Question, find, key_of
-from graticule.catalog.regions import Region
 from graticule.catalog.searchable import PreparedItem, prepare_item
-from graticule.catalog.sql.candidates import SqlCandidates, statistics_of
 from graticule.catalog.sql.dialects import Dialect, SqliteDialect
 from graticule.catalog.sql.writing import ItemWriter
-from graticule.catalog.tokens import decode_token, encode_token
+from graticule.catalog.tokens import decode_token
 from graticule.database import Connection, Database, Row
 from graticule.errors import CollectionDoesNotExist, Conflict, NotFound
 from graticule.stac.datetimes import now_us
@@ -62,32 +60,18 @@ class SqlCatalog:
 
         def read(tx: Connection) -> int:
             self._visible(tx, collection_id)
-            return sum(one.n for one in statistics_of(tx, [collection_id]))
+            number = self._number(tx, collection_id)
+            return int(tx.value("SELECT n FROM collstat WHERE coll = :coll", {"coll": number}) or 0)
 
         return await self._database.read(read)
 
     async def search(self, search: Search) -> ItemPage:
         """A page of items, newest first, then by id. Raises InvalidParameter for a token that is none."""
+        # Imported here, because a worker never searches: numpy and shapely would cost it its start and 40 MB.
+        from graticule.catalog.sql.searching import answer  # noqa: PLC0415
+
         after = None if search.token is None else decode_token(search.token)
-        question = _question(search)
-
-        def read(tx: Connection) -> ItemPage:
-            collections = statistics_of(tx, search.collections)
-            candidates = SqlCandidates(tx, self._dialect, question)
-            # One more than a page holds: whether it exists decides whether there is a next page.
-            rows = find(candidates, question, collections, after, search.limit + 1)
-            page = rows[: search.limit]
-            docs = {row[0]: row[1] for row in tx.all(self._dialect.bodies, {"pks": self._pks(page)})}
-            more = len(rows) > len(page)
-            matched = None
-            if after is None and not more:
-                matched = len(page)
-            elif question == Question(None, None, placed=False, start=None, end=None):
-                matched = sum(one.n for one in collections)
-            token = encode_token(key_of(page[-1])) if more else None
-            return ItemPage([docs[row[3]] for row in page], token, matched)
-
-        return await self._database.read(read)
+        return await self._database.read(partial(answer, dialect=self._dialect, search=search, after=after))
 
     # --- writes: collections
 
@@ -198,25 +182,6 @@ class SqlCatalog:
     def _number(self, tx: Connection, collection_id: str) -> int | None:
         number: int | None = tx.value("SELECT coll FROM collections WHERE id = :id", {"id": collection_id})
         return number
-
-    def _pks(self, rows: Sequence[Sequence[int]]) -> object:
-        return self._dialect.integers(row[3] for row in rows)
-
-
-def _question(search: Search) -> Question:
-    region = None
-    if search.bbox is not None:
-        region = Region.of_bbox(search.bbox)
-    elif search.intersects is not None:
-        region = Region.of_shape(search.intersects)
-    world = region is not None and region.is_world
-    return Question(
-        ids=search.ids,
-        region=None if world else region,
-        placed=region is not None,
-        start=search.datetime.start if search.datetime else None,
-        end=search.datetime.end if search.datetime else None,
-    )
 
 
 def _record(row: Row) -> CollectionRecord:

@@ -30,12 +30,9 @@ FOLDER_PREFIX = "conversion-"
 _START_SECONDS = 60.0
 _ANSWER_BYTES = 4 << 20
 _STDERR_BYTES = 4096
-# -I: nothing is imported from the working folder or the user's. The package may lie outside site-packages, where another
-# version of it may be installed: its place comes before those, behind the standard library.
+# -I: nothing is imported from the working folder or the user's; the package may lie outside site-packages.
 _BOOTSTRAP = (
-    "import sys; installed = [n for n, place in enumerate(sys.path) if place.endswith('-packages')];"
-    " sys.path.insert(installed[0] if installed else len(sys.path), sys.argv.pop(1));"
-    " from graticule.ingestion.conversion.child import main; main()"
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from graticule.ingestion.conversion.child import main; main()"
 )
 
 
