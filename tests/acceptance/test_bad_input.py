@@ -225,7 +225,9 @@ FAULTS = {
     "expired": Fault(
         "{source}/sound.tif?sv=1&sig=letmein-expired", "IngestionAuthenticationFailed", ("Renew the SAS token",)
     ),
-    "500": Fault("{source}/bad/500.tif?{token}", "GenericHttpIngestionError", ("500", "Tried 2 times", "try again later")),
+    "500": Fault(
+        "{source}/bad/500.tif?{token}", "GenericHttpIngestionError", ("500", "Tried 2 times", "try again later")
+    ),
     "silent": Fault("{source}/bad/silent.tif?{token}", "IngestionResourceTimeout", ("Tried 2 times",)),
     "stalling": Fault("{source}/bad/stalling.tif?{token}", "IngestionResourceTimeout", ("of 20488 bytes",)),
     "reset": Fault("{source}/bad/reset.tif?{token}", "IngestionResourceConnectionFailed", ("Tried 2 times",)),
@@ -242,7 +244,9 @@ FAULTS = {
     "by-name": Fault("https://localhost/a.tif", "IngestionResourceForbidden", FORBIDDEN),
     "inward": Fault("{source}/bad/inward.tif?{token}", "IngestionResourceForbidden", FORBIDDEN),
     "own-and-gone": Fault(
-        "{catalog}/blobs/c-00000000/000000000000/x/y.tif?sig=letmein", "InvalidAssetHref", ("does not exist", "name the source")
+        "{catalog}/blobs/c-00000000/000000000000/x/y.tif?sig=letmein",
+        "InvalidAssetHref",
+        ("does not exist", "name the source"),
     ),
 }
 

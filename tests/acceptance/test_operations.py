@@ -214,6 +214,46 @@ def test_everything_is_canceled_at_once(catalog: Catalog) -> None:
     assert catalog.client.get(f"{url}/items").json()["features"] == []
 
 
+def test_what_was_published_before_a_batch_is_canceled_stays(catalog: Catalog) -> None:
+    url = catalog.make("half")
+    features = [
+        item("bare"),
+        item("done", {"image": catalog.source.href("a.tif")}),
+        item("held", catalog.gated("half/1.tif")),
+        item("never", catalog.gated("half/2.tif")),
+    ]
+    accepted = catalog.client.post(f"{url}/items", json=items(*features))
+    end = time.monotonic() + LIMIT
+    while catalog.client.get(accepted.headers["location"]).json()["totalSuccessfulItems"] < 2:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert catalog.client.delete(accepted.headers["location"]).status_code == 204
+    operation = catalog.ended(accepted, "Canceled")
+    assert operation["additionalInformation"] == {
+        "TotalItems": "4",
+        "TotalPendingItems": "2",
+        "TotalSuccessfulItems": "2",
+        "TotalFailedItems": "0",
+    }
+    assert {one["id"] for one in catalog.client.get(f"{url}/items").json()["features"]} == {"bare", "done"}
+    stored = settled(catalog.served.data_dir)
+    assert [name for name in stored.files if name.startswith("half-")] == stored.of("done")
+
+
+def test_of_two_posts_of_an_id_the_one_that_is_published_first_wins(catalog: Catalog) -> None:
+    url = catalog.make("race")
+    slow = catalog.client.post(f"{url}/items", json=item("same", catalog.gated("race/1.tif")))
+    catalog.until(slow.headers["location"], "Running")
+    quick = catalog.client.post(f"{url}/items", json=item("same", note="quick"))
+    assert quick.json()["status"] == "Succeeded"
+    catalog.source.gates["race/1.tif"].set()
+    error = catalog.ended(slow, "Failed")["error"]
+    assert error["code"] == "ItemAlreadyExistsInCollection"
+    assert "Item 'same' already exists in collection 'race'" in error["message"]
+    assert catalog.client.get(f"{url}/items/same").json()["note"] == "quick"
+    assert not any(name.startswith("race-") for name in settled(catalog.served.data_dir).files)
+
+
 # --- items and collections come and go
 
 
@@ -371,7 +411,7 @@ def test_pages_of_a_search_are_followed_by_their_links(catalog: Catalog, found: 
     wanted = found(method, collections=["sought", "others"], limit=100)
     assert len(wanted) == 7
     seen: list[str] = []
-    members = {"collections": "sought,others", "limit": 2}
+    members: dict[str, Any] = {"collections": "sought,others", "limit": 2}
     url = catalog.url("stac/search")
     answer = (
         catalog.client.get(url, params=members)
@@ -430,13 +470,16 @@ def test_signed_reads_carry_tokens_of_the_duration_asked_for(catalog: Catalog, s
         "items": catalog.get("stac/collections/signed/items", sign="True", duration=15).json()["features"][0],
         "get": catalog.get("stac/search", collections="signed", sign="true", duration=15).json()["features"][0],
     }
-    for version, query, more in (
+    asked: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         (STABLE, {"sign": "true", "duration": 15}, {}),
         (PREVIEW, {}, {"sign": "true", "duration": 15}),
         (STABLE, {}, {"sign": True, "duration": 15}),
-    ):
+    ]
+    for version, query, more in asked:
         answer = catalog.client.post(
-            catalog.url("stac/search"), params={"api-version": version, **query}, json={"collections": ["signed"], **more}
+            catalog.url("stac/search"),
+            params={"api-version": version, **query},
+            json={"collections": ["signed"], **more},
         )
         paths[f"post {version} {bool(query)}"] = answer.json()["features"][0]
     for document in paths.values():

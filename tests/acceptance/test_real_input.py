@@ -114,7 +114,8 @@ class Archive:
 
     def made_item(self, source: Source, item_id: str, collection_id: str, files: list[str], **members: Any) -> Sent:
         """An item over files of which nobody has made one."""
-        assets, here = {}, {}
+        assets: dict[str, dict[str, Any]] = {}
+        here: dict[str, Path] = {}
         for place, file in enumerate(files):
             path = self.root / file
             key = "image" if place == 0 else path.suffix[1:]
@@ -403,4 +404,3 @@ def test_damaged_files_fail_by_name_and_leave_nothing_behind(played: Played, tes
     stored = settled(served.data_dir)
     assert [name for name in stored.files if name.startswith("damaged-")] == stored.of("sound")
     assert len(stored.of("sound")) == 1
-

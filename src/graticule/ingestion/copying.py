@@ -141,7 +141,9 @@ class Copier:
         """An asset of this catalog, sent in another item: a copy of its own, without a way through the network."""
         blob = await self._database.read(lambda tx: ledger.find(tx, container, key))
         if blob is None or blob.size is None or blob.sha256 is None:
-            raise InvalidAssetHref("the href names an asset of this catalog that does not exist (any more): name the source of its bytes.")
+            raise InvalidAssetHref(
+                "the href names an asset of this catalog that does not exist (any more): name the source of its bytes."
+            )
         with path.open("wb") as file:
             async for chunk in await self._store.open_range(container, key, 0, blob.size):
                 file.write(chunk)
@@ -329,4 +331,6 @@ def _named(error: IngestionError, item_id: str, asset_key: str) -> IngestionErro
     subject = f"Item '{item_id}', asset '"
     if error.message.startswith(subject):
         return error
-    return type(error)(f"{subject}{asset_key}': " + error.message.removeprefix(f"asset '{asset_key}': "), target=error.target)
+    return type(error)(
+        f"{subject}{asset_key}': " + error.message.removeprefix(f"asset '{asset_key}': "), target=error.target
+    )

@@ -68,7 +68,9 @@ def check_shape(document: Any, collection_id: str) -> Item:
     if document.get("type") != "Feature":
         raise InvalidInputData(f"{name} has type {document.get('type')!r}; an Item's is 'Feature'.", target="type")
     if "id" not in document:
-        raise InvalidInputData("An Item without an 'id' was sent: give it one that its collection has not.", target="id")
+        raise InvalidInputData(
+            "An Item without an 'id' was sent: give it one that its collection has not.", target="id"
+        )
     _check_id(document["id"], "Item", MAX_ITEM_ID)
     if not isinstance(document.get("properties"), dict):
         raise InvalidInputData(f"{name} has no 'properties' object.", target="properties")
