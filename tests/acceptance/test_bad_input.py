@@ -5,6 +5,7 @@ All of it goes to one server, whose answers, log and database are searched for s
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +46,10 @@ class Catalog:
     @property
     def items_url(self) -> str:
         return f"{self.served.url}/stac/collections/c/items"
+
+    @property
+    def bearer(self) -> str:
+        return str(self.client.headers["Authorization"])
 
     def post(self, document: Any) -> requests.Response:
         return self.client.post(self.items_url, json=document)
@@ -105,6 +110,7 @@ def test_too_many_items_are_too_large_a_post(catalog: Catalog) -> None:
         (b'{"type": NaN}', ["not JSON"]),
         (b"\xff\xfe", ["not JSON"]),
         (b"[" * 5000, ["not JSON"]),
+        (b'{"type": "Feature", "id": "deep", "note": ' + b"[" * 240 + b"]" * 240 + b"}", ["240 levels"]),
         (b"[]", ["Feature"]),
         (b"null", ["Feature"]),
         (b'"Feature"', ["Feature"]),
@@ -118,6 +124,13 @@ def test_too_many_items_are_too_large_a_post(catalog: Catalog) -> None:
 )
 def test_a_body_that_holds_no_items_is_a_bad_request(catalog: Catalog, body: bytes, words: list[str]) -> None:
     refused(catalog.client.post(catalog.items_url, data=body), 400, "InvalidRequestBody", *words)
+
+
+def test_a_body_that_breaks_off_hurts_nobody(catalog: Catalog) -> None:
+    head = f"POST /stac/collections/c/items HTTP/1.1\r\nHost: x\r\nAuthorization: {catalog.bearer}\r\n"
+    with socket.create_connection(("127.0.0.1", catalog.served.port)) as connection:
+        connection.sendall(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
+    assert catalog.served.is_healthy()
 
 
 #: What is wrong with a Feature's shape, and words of the sentence that says so.
@@ -336,9 +349,15 @@ def test_every_failure_is_kept_with_the_operation_and_nothing_in_storage(catalog
     assert set(stored.items.values()) <= {"twin"}
 
 
+def test_bad_input_is_not_logged_as_a_fault_of_the_catalog(catalog: Catalog, failed: Any) -> None:
+    assert failed
+    for word in ("Traceback", " ERROR ", "request_failed", "request_crashed"):
+        assert word not in catalog.served.log_text()
+
+
 def test_no_secret_is_answered_logged_or_kept(catalog: Catalog, failed: Any) -> None:
     assert failed
-    bearer = str(catalog.client.headers["Authorization"]).removeprefix("Bearer ")
+    bearer = catalog.bearer.removeprefix("Bearer ")
     secrets = [b"letmein", b"sig=", b"sp=rl", bearer.encode(), bearer.rpartition(".")[2].encode()]
     assert catalog.client.get(f"{catalog.items_url}", params={"sign": "false", "limit": "100"}).status_code == 200
     assert catalog.client.get(f"{catalog.served.url}/inma/operations", params={"$top": "1000"}).status_code == 200

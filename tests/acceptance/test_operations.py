@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 import requests
@@ -274,6 +274,40 @@ def test_a_deleted_id_is_free_at_once_and_its_bytes_go(catalog: Catalog) -> None
     assert requests.get(href, timeout=10).status_code == 404
     new = catalog.client.get(f"{url}/items/phoenix", params={"sign": "true"}).json()["assets"]["image"]["href"]
     assert requests.get(new, timeout=10).content == small_geotiff()
+
+
+def test_names_of_any_kind_are_stored_found_and_read(catalog: Catalog) -> None:
+    assert catalog.client.post(catalog.url("stac/collections"), json=collection("Ünï cöde (x)+y")).status_code == 202
+    url = catalog.url("stac/collections", quote("Ünï cöde (x)+y", safe=""), "items")
+    keys = ["../x", "a/b", "ключ", "k" * 255, "a b", "ANG.txt", "x?y#z", "%2e", "a\nb", "CON", ".hidden"]
+    names = ["a b+c(ü)%41 ?#", "..."]
+    for name in names:
+        document = item(name, {key: catalog.source.href("a.tif") for key in keys})
+        catalog.ended(catalog.client.post(url, json=document), "Succeeded")
+        read = catalog.client.get(f"{url}/{quote(name, safe='')}", params={"sign": "true"}).json()
+        assert list(read["assets"]) == keys
+        hrefs = {asset["href"] for asset in read["assets"].values()}
+        assert len({href.partition("?")[0].lower() for href in hrefs}) == len(keys)
+        assert all(requests.get(href, timeout=10).content == small_geotiff() for href in hrefs)
+        for link in read["links"]:
+            assert catalog.client.get(link["href"]).status_code == 200
+    assert (
+        catalog.get("stac/search", collections="Ünï cöde (x)+y", ids=names[0]).json()["features"][0]["id"] == names[0]
+    )
+    for name in names:
+        catalog.ended(catalog.client.delete(f"{url}/{quote(name, safe='')}"), "Succeeded")
+    assert not any(name.startswith("uni-code-x-y-") for name in settled(catalog.served.data_dir).files)
+
+
+def test_an_asset_of_this_catalog_is_copied_for_another_item(catalog: Catalog, signed: dict[str, Any]) -> None:
+    url, asked = catalog.make("copies"), len(catalog.source.requests)
+    of_old = signed["assets"]["image"]["href"]
+    for name, href in (("by-signed", of_old), ("by-plain", of_old.partition("?")[0])):
+        catalog.ended(catalog.client.post(f"{url}/items", json=item(name, {"image": href})), "Succeeded")
+        new = catalog.client.get(f"{url}/items/{name}", params={"sign": "true"}).json()["assets"]["image"]["href"]
+        assert "/blobs/copies-" in new
+        assert requests.get(new, timeout=10).content == small_geotiff()
+    assert len(catalog.source.requests) == asked
 
 
 def test_deleting_nothing_fails_in_the_operation(catalog: Catalog) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -84,13 +84,16 @@ class Call:
         """The body as JSON.
 
         Raises:
-            InvalidRequestBody: it is not JSON.
+            InvalidRequestBody: it is not JSON, or nested so deeply that it could not be answered again.
         """
         body = await self.body()
         try:
-            return orjson.loads(body)
+            document = orjson.loads(body)
         except orjson.JSONDecodeError as exc:
             raise InvalidRequestBody(f"The request body is not JSON: {exc}.") from exc
+        if _is_too_deep(document):
+            raise InvalidRequestBody("The request body is nested too deeply: at most 240 levels are taken.")
+        return document
 
     async def json_object(self) -> dict[str, Any]:
         """The body as a JSON object.
@@ -164,6 +167,8 @@ async def _answer(endpoint: Endpoint, request: Request) -> Response:
             log.warning("%s %s: %s", endpoint.method, endpoint.path, exc, extra={"action": "request_failed"})
     except HTTPException as exc:
         response = envelope(exc.status_code, None, str(exc.detail))
+    except ClientDisconnect:  # nobody is there to read this
+        response = envelope(400, None, "The request broke off.")
     except Exception:
         log.exception(
             "%s %s failed (request %s)",
@@ -189,6 +194,17 @@ async def _authorise(endpoint: Endpoint, request: Request, services: Services) -
     principal = await services.identity.authenticate(token.strip())
     require(principal, endpoint.role)
     return principal
+
+
+def _is_too_deep(document: Any) -> bool:
+    """Is it beyond the 254 levels that orjson writes (it reads 1,024)? Some are left for what an answer puts around it."""
+    for _ in range(14):
+        document = [document]
+    try:
+        orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        return True
+    return False
 
 
 def _too_large(limit: int) -> str:
