@@ -80,9 +80,7 @@ class ChildProcess:
         Raises:
             InternalIntermittentError: it does not come up.
         """
-        folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=staging_dir))
-        lock_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(lock_fd, fcntl.LOCK_EX)
+        folder, lock_fd = make_folder(staging_dir)
         try:
             process = await asyncio.create_subprocess_exec(
                 *child_command(_BOOTSTRAP, limits),
@@ -229,6 +227,20 @@ class ChildProcess:
         while data := await self._process.stderr.read(_STDERR_BYTES):
             self._stderr += data
             del self._stderr[:-_STDERR_BYTES]
+
+
+def make_folder(staging_dir: Path) -> tuple[Path, int]:
+    """A new folder and the lock that keeps it from being swept; closing the descriptor gives the lock up."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=staging_dir))
+        try:
+            lock_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # somebody's sweep came between
+        fcntl.flock(lock_fd, fcntl.LOCK_EX)
+        if folder.exists():
+            return folder, lock_fd
+        os.close(lock_fd)  # the sweep had the lock first
 
 
 def sweep_folders(staging_dir: Path) -> None:
