@@ -197,7 +197,7 @@ async def _authorise(endpoint: Endpoint, request: Request, services: Services) -
 
 
 def _is_too_deep(document: Any) -> bool:
-    """Is it beyond the 254 levels that orjson writes (it reads 1,024)? Some are left for what an answer puts around it."""
+    """Is it beyond the 254 levels that orjson writes (it reads 1,024), less what an answer puts around it?"""
     for _ in range(14):
         document = [document]
     try:
