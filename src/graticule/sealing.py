@@ -71,19 +71,22 @@ def open_sealer(settings: Settings) -> Sealer:
 
 
 def prepare_data_dir(data_dir: Path) -> None:
-    """Make the data folder, for its owner only.
+    """Make the data folder, for its owner only. One that holds other things, or is another's, keeps its mode.
 
     Raises:
         SettingsError: it cannot be made or written.
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not (data_dir / "secret.key").exists():
-            data_dir.chmod(0o700)
+        if not any(data_dir.iterdir()):
+            with contextlib.suppress(PermissionError):  # a volume that was mounted for us, and is not ours
+                data_dir.chmod(0o700)
     except OSError as exc:
         raise SettingsError(
             f"Data folder {data_dir} cannot be used: {exc.strerror}. Name another with --data-dir."
         ) from exc
+    if not os.access(data_dir, os.W_OK | os.X_OK):
+        raise SettingsError(f"Data folder {data_dir} cannot be written. Name another with --data-dir.")
 
 
 def _key_file(path: Path) -> bytes:
@@ -101,9 +104,18 @@ def _key_file(path: Path) -> bytes:
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
+        _sync(path.parent)  # before anything is sealed with the key
     finally:
         temporary.unlink()
     return _read_key(path)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read_key(path: Path) -> bytes:

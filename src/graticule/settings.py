@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as SettingsSourceError
 
 from graticule.errors import SettingsError
 
@@ -90,6 +91,10 @@ class Settings(BaseSettings):
     max_asset_bytes: int = Field(5_000_000_000, ge=1000, description="Largest asset, bytes.")
     max_pending_items: int = Field(1_000_000, ge=1, description="Items that may wait before posts are answered 429.")
 
+    journal_retention_days: int = Field(
+        30, ge=1, description="Days for which ended operations keep what became of each item and asset; counts stay."
+    )
+
     # --- signed access
     sas_default_minutes: int = Field(1440, ge=1, description="Life of a signed URL when the request names none.")
     sas_max_minutes: int = Field(7 * 1440, ge=1, description="Longest life of a signed URL that may be asked for.")
@@ -105,7 +110,8 @@ class Settings(BaseSettings):
     @classmethod
     def _check_fetch_allow(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for entry in value:
-            if not _is_network(entry) and not _HOST_PORT.match(entry):
+            match = _HOST_PORT.match(entry)
+            if not _is_network(entry) and (match is None or not 0 < int(match[2] or 443) < 65536):
                 raise ValueError(f"{entry!r} is neither host[:port] nor a CIDR")
         return value
 
@@ -122,8 +128,8 @@ class Settings(BaseSettings):
     def _check_public_url(cls, value: str | None) -> str | None:
         if value is None or value == "":
             return None
-        if not re.match(r"^https?://[^/?#\s]+(/[^?#\s]*)?$", value):
-            raise ValueError("must be an absolute http(s) URL without query")
+        if not re.match(r"^https?://[^/?#@\s]+(/[^?#\s]*)?$", value):
+            raise ValueError("must be an absolute http(s) URL without user or query")
         return value.rstrip("/")
 
     @field_validator("log_level")
@@ -157,6 +163,8 @@ class Settings(BaseSettings):
         for role in self.oidc_role_map.values():
             if role not in {"administrator", "reader"}:
                 raise ValueError(f"oidc_role_map: {role!r} is neither administrator nor reader")
+        if self.oidc_jwks_url and not self.oidc_issuer:
+            raise ValueError("oidc_jwks_url: names the keys of an issuer, so oidc_issuer is needed too")
         return self
 
     @property
@@ -207,3 +215,8 @@ def load_settings(**overrides: Any) -> Settings:
             for error in exc.errors(include_input=False, include_url=False)
         )
         raise SettingsError(problems) from None
+    except SettingsSourceError as exc:
+        # Raised for a value that should be JSON. Its text names the field; its cause quotes the value.
+        named = re.search(r'field "(\w+)"', str(exc))
+        name = f"GRATICULE_{named[1].upper()}" if named else "settings"
+        raise SettingsError(f"{name}: must be JSON") from None

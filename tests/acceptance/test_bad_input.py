@@ -110,7 +110,7 @@ def test_too_many_items_are_too_large_a_post(catalog: Catalog) -> None:
         (b'{"type": NaN}', ["not JSON"]),
         (b"\xff\xfe", ["not JSON"]),
         (b"[" * 5000, ["not JSON"]),
-        (b'{"type": "Feature", "id": "deep", "note": ' + b"[" * 240 + b"]" * 240 + b"}", ["240 levels"]),
+        (b'{"type": "Feature", "id": "deep", "note": ' + b"[" * 252 + b"]" * 252 + b"}", ["250 levels"]),
         (b"[]", ["Feature"]),
         (b"null", ["Feature"]),
         (b'"Feature"', ["Feature"]),

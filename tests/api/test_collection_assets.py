@@ -374,3 +374,25 @@ async def test_a_failing_storage_leaves_no_announced_blob(
     assert (await upload(admin, form(file_part(), data_part(DATA)))).status == 500
     assert blobs(services) == [("thumbnail", "dead")]
     assert list(services.settings.uploads_dir.iterdir()) == []
+
+
+# --- replacing the collection
+
+
+async def test_a_collection_replaced_without_assets_keeps_them_and_with_none_gives_them_up(
+    admin: Client, services: Services
+) -> None:
+    await upload(admin, form(file_part(), data_part(DATA)))
+    url = "/stac/collections/naip"
+    document = (await admin.get(url)).json()
+    silent = {name: value for name, value in document.items() if name != "assets"} | {"title": "Another title"}
+
+    kept = await admin.put(url, silent)
+    assert (kept.status, kept.json()["title"]) == (200, "Another title")
+    assert kept.json()["assets"]["thumbnail"]["href"] == document["assets"]["thumbnail"]["href"]
+    assert (await admin.get(THUMBNAIL)).body == PNG
+
+    emptied = await admin.put(url, silent | {"assets": {}})
+    assert emptied.json()["assets"] == {}
+    assert (await admin.get(THUMBNAIL)).status == 404
+    assert blobs(services) == [("thumbnail", "dead")]

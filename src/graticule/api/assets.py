@@ -16,10 +16,10 @@ from starlette.responses import Response, StreamingResponse
 
 from graticule.api.errors import error_response
 from graticule.api.routing import Call, Endpoint
-from graticule.errors import NotFound, RangeNotSatisfiable
+from graticule.errors import NotFound, PreconditionFailed, RangeNotSatisfiable
 from graticule.storage import ledger
 
-_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
+_RANGE = re.compile(r"^bytes=([0-9]{0,18})-([0-9]{0,18})$")
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,11 @@ async def send_blob(call: Call, container: str, key: str, *, cache_control: str)
 
     Raises:
         NotFound: there is no such blob.
+        PreconditionFailed: it is not the one that the caller means.
     """
     blob = await _find(call, container, key)
     headers = {**_headers(blob), "Cache-Control": cache_control}
+    _check_preconditions(call, blob)
     if _not_modified(call, blob):
         return Response(status_code=304, headers=headers)
     try:
@@ -108,6 +110,21 @@ def _headers(blob: _Blob) -> dict[str, str]:
         "Content-Security-Policy": "sandbox; default-src 'none'",
         "X-Content-Type-Options": "nosniff",
     }
+
+
+def _check_preconditions(call: Call, blob: _Blob) -> None:
+    """``If-Match``, else ``If-Unmodified-Since`` (RFC 9110 13.2.2): how SDKs make sure that pieces are of one blob."""
+    headers = call.request.headers
+    if (tags := headers.get("if-match")) is not None:
+        if tags.strip() != "*" and blob.etag not in {tag.strip() for tag in tags.split(",")}:
+            raise PreconditionFailed
+    elif (since := headers.get("if-unmodified-since")) is not None:
+        try:
+            changed = blob.modified > parsedate_to_datetime(since)
+        except (ValueError, TypeError):  # not a date: the header is ignored
+            return
+        if changed:
+            raise PreconditionFailed
 
 
 def _not_modified(call: Call, blob: _Blob) -> bool:

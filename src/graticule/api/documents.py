@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from graticule.stac.links import with_links
 
 JSON = "application/json"
 GEOJSON = "application/geo+json"
+#: Items that are prepared before other requests get their turn.
+_BATCH = 50
 
 
 class Documents:
@@ -43,7 +46,12 @@ class Documents:
 
     async def items(self, stored: Sequence[bytes]) -> list[bytes]:
         """Items of a page."""
-        return [await self.item(document) for document in stored]
+        documents: list[bytes] = []
+        for number, document in enumerate(stored):
+            if number % _BATCH == _BATCH - 1:
+                await asyncio.sleep(0)  # a page may hold 10,000: others get their turn in between
+            documents.append(await self.item(document))
+        return documents
 
     async def _finish(self, document: bytes) -> bytes:
         document = self._services.hrefs.unfold(document, self._links.base)

@@ -30,9 +30,11 @@ STATUSES: Mapping[type[errors.GraticuleError], int] = {
     errors.RequestError: 400,
     errors.ValidityError: 400,
     errors.CollectionDoesNotExist: 404,
+    errors.InternalIntermittentError: 503,
     errors.GraticuleError: 500,
 }
 
+_LONGEST_MESSAGE = 2000
 _CODES_OF_STATUSES = {404: "NotFound", 405: "MethodNotAllowed", 413: "RequestBodyTooLarge"}
 
 
@@ -50,7 +52,11 @@ def error_response(error: errors.GraticuleError) -> Response:
     if status in {429, 503}:
         headers["Retry-After"] = "5"
     # What went wrong inside is for the log, not for a client.
-    message = error.message if status != 500 else errors.InternalError().message
+    message = error.message
+    if isinstance(error, errors.InternalIntermittentError):
+        message = errors.InternalIntermittentError().message
+    elif status == 500:
+        message = errors.InternalError().message
     return envelope(status, error.code, message, target=error.target, headers=headers)
 
 
@@ -59,9 +65,10 @@ def envelope(
 ) -> Response:
     """The envelope for any failure."""
     code = code or _CODES_OF_STATUSES.get(status, "BadRequest" if status < 500 else "InternalError")
-    body: dict[str, object] = {"code": code, "message": message}
+    # Messages quote what was sent, which may be of any length.
+    body: dict[str, object] = {"code": code, "message": message[:_LONGEST_MESSAGE]}
     if target is not None:
-        body["target"] = target
+        body["target"] = target[:_LONGEST_MESSAGE]
     return Response(
         orjson.dumps({"error": body}),
         status_code=status,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from starlette.responses import Response
 
 from graticule.access import Role
@@ -12,6 +14,7 @@ from graticule.workflows.journal import STATUSES
 
 DEFAULT_PAGE = 100
 LARGEST_PAGE = 1000
+_WHOLE = re.compile(r"[0-9]{1,15}")  # a row offset of SQLite has 64 bits
 
 
 async def list_operations(call: Call) -> Response:
@@ -52,7 +55,7 @@ def _whole(call: Call, name: str, default: int, *, least: int) -> int:
     text = call.query.get(name)
     if text is None or text == "":
         return default
-    if not text.isdecimal() or not least <= int(text) <= 2**53:
+    if not _WHOLE.fullmatch(text) or int(text) < least:
         raise InvalidParameter(f"{name} must be a whole number from {least} on, not {text[:40]!r}.", target=name)
     return int(text)
 

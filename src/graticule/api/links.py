@@ -27,11 +27,11 @@ class Links:
     version: str  #: the api-version of the request
     explicit: bool  #: did the request name it? Then ordinary links carry it too (api.md 1.1).
 
-    def to(self, *segments: str, **query: str | int | None) -> str:
+    def to(self, /, *segments: str, **query: str | int | None) -> str:
         """An ordinary link; path segments are percent-encoded."""
         return self._url(segments, query, versioned=self.explicit)
 
-    def versioned(self, *segments: str, **query: str | int | None) -> str:
+    def versioned(self, /, *segments: str, **query: str | int | None) -> str:
         """A link that clients call as it is: always with the api-version."""
         return self._url(segments, query, versioned=True)
 
@@ -51,12 +51,13 @@ def base_url(request: HTTPConnection, settings: Settings) -> str:
     scheme, host = request.url.scheme, headers.get("host", "")
     prefix = request.scope.get("root_path", "")
     if settings.trusted_proxies and _is_trusted(request, settings.trusted_proxies):
-        scheme = _first(headers.get("x-forwarded-proto")) or scheme
+        scheme = (_first(headers.get("x-forwarded-proto")) or scheme).lower()
         host = _first(headers.get("x-forwarded-host")) or host
         port = _first(headers.get("x-forwarded-port"))
         if port and port.isdecimal() and ":" not in host.rsplit("]", 1)[-1] and port != _DEFAULT_PORTS.get(scheme):
             host = f"{host}:{port}"
-        prefix = (_first(headers.get("x-forwarded-prefix")) or prefix).rstrip("/")
+        prefix = (_first(headers.get("x-forwarded-prefix")) or prefix).strip("/")
+        prefix = f"/{prefix}" if prefix else ""
         scheme = scheme if scheme in _DEFAULT_PORTS else "http"
     if not _HOST.match(host):  # never echo what could not be an authority
         host = "localhost"
@@ -77,6 +78,8 @@ def _is_trusted(request: HTTPConnection, proxies: tuple[str, ...]) -> bool:
         address = ipaddress.ip_address(request.client.host)
     except ValueError:
         return False
+    # A socket that listens on "::" shows its IPv4 clients as ::ffff:a.b.c.d.
+    address = getattr(address, "ipv4_mapped", None) or address
     return any(address in network for network in _networks(proxies))
 
 

@@ -7,6 +7,7 @@ so that a caller without the right learns nothing from a 404 or a 400.
 from __future__ import annotations
 
 import logging
+import traceback
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from graticule.access import Principal, Role, require
 from graticule.api.errors import envelope, error_response
 from graticule.api.links import Links, base_url
 from graticule.api.versions import api_version
-from graticule.errors import BodyTooLarge, GraticuleError, InvalidRequestBody, Unauthorized
+from graticule.database import passing_fault
+from graticule.errors import BodyTooLarge, GraticuleError, InvalidRequestBody, Unauthorized, Unavailable
 from graticule.services import Services
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,16 @@ class Call:
         """Query parameters; the last of several equal names wins."""
         return self.request.query_params
 
+    def lists(self, *names: str) -> dict[str, str]:
+        """As `query`; parameters of these names may come several times, which means the same as commas between.
+
+        Clients do either (api.md 1.2).
+        """
+        parameters = self.request.query_params
+        return {
+            name: ",".join(parameters.getlist(name)) if name in names else value for name, value in parameters.items()
+        }
+
     @cached_property
     def version(self) -> str:
         """The api-version in force."""
@@ -59,52 +71,65 @@ class Call:
         explicit = "api-version" in self.request.query_params
         return Links(base_url(self.request, self.services.settings), self.version, explicit)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives, at most ``max_body_bytes``.
+    async def chunks(self, limit: int | None = None) -> AsyncIterator[bytes]:
+        """The body as it arrives, at most ``max_body_bytes``, or fewer where an operation sets a limit of its own.
 
         Raises:
             BodyTooLarge: it is larger; the rest is not read.
         """
-        limit = self.services.settings.max_body_bytes
+        largest = self.services.settings.max_body_bytes
+        limit = largest if limit is None else min(limit, largest)
         declared = self.request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
-            raise BodyTooLarge(_too_large(limit))
+            raise BodyTooLarge(_too_large(limit, largest))
         size = 0
         async for chunk in self.request.stream():
             size += len(chunk)
             if size > limit:
-                raise BodyTooLarge(_too_large(limit))
+                raise BodyTooLarge(_too_large(limit, largest))
             yield chunk
 
-    async def body(self) -> bytes:
+    async def body(self, limit: int | None = None) -> bytes:
         """The whole body; as `chunks`."""
-        return b"".join([chunk async for chunk in self.chunks()])
+        return b"".join([chunk async for chunk in self.chunks(limit)])
 
-    async def json(self) -> Any:
-        """The body as JSON.
+    async def json(self, limit: int | None = None) -> Any:
+        """The body as JSON; its size as in `chunks`.
 
         Raises:
-            InvalidRequestBody: it is not JSON, or nested so deeply that it could not be answered again.
+            InvalidRequestBody: it is not JSON.
         """
-        body = await self.body()
-        try:
-            document = orjson.loads(body)
-        except orjson.JSONDecodeError as exc:
-            raise InvalidRequestBody(f"The request body is not JSON: {exc}.") from exc
-        if _is_too_deep(document):
-            raise InvalidRequestBody("The request body is nested too deeply: at most 240 levels are taken.")
-        return document
+        return read_json(await self.body(limit), "The request body")
 
-    async def json_object(self) -> dict[str, Any]:
+    async def json_object(self, limit: int | None = None) -> dict[str, Any]:
         """The body as a JSON object.
 
         Raises:
             InvalidRequestBody: it is not one.
         """
-        document = await self.json()
+        document = await self.json(limit)
         if not isinstance(document, dict):
             raise InvalidRequestBody("The request body must be a JSON object.")
         return document
+
+
+def read_json(text: bytes | bytearray, subject: str, *, target: str | None = None) -> Any:
+    """JSON that a client sent, and that can be written again.
+
+    Raises:
+        InvalidRequestBody: it is not JSON, or nested deeper than can be written.
+    """
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError as exc:
+        raise InvalidRequestBody(f"{subject} is not JSON: {exc}.", target=target) from exc
+    try:
+        # orjson reads 1024 levels and writes 254; answers wrap what was sent in a few of their own.
+        orjson.dumps([[[[document]]]])
+    except orjson.JSONEncodeError as exc:
+        message = f"{subject} is nested too deeply: at most 250 levels are taken."
+        raise InvalidRequestBody(message, target=target) from exc
+    return document
 
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -164,25 +189,36 @@ async def _answer(endpoint: Endpoint, request: Request) -> Response:
     except GraticuleError as exc:
         response = error_response(exc)
         if response.status_code >= 500:
-            log.warning("%s %s: %s", endpoint.method, endpoint.path, exc, extra={"action": "request_failed"})
+            extra = {"action": "request_failed", "request_id": request_id}
+            log.warning("%s %s: %s", endpoint.method, endpoint.path, exc, extra=extra)
     except HTTPException as exc:
         response = envelope(exc.status_code, None, str(exc.detail))
-    except ClientDisconnect:  # nobody is there to read this
-        response = envelope(400, None, "The request broke off.")
-    except Exception:
-        log.exception(
-            "%s %s failed (request %s)",
-            endpoint.method,
-            endpoint.path,
-            request_id,
-            extra={"action": "request_crashed", "request_id": request_id},
-        )
-        response = envelope(500, "InternalError", f"The catalog failed. Its log tells why, under request {request_id}.")
+    except ClientDisconnect:
+        response = envelope(400, None, "The request ended before its body did.")  # nobody reads it
+    except Exception as exc:  # noqa: BLE001 - the last door: whatever it is, the caller gets an envelope
+        response = _crashed(endpoint, exc, request_id)
     response.headers["x-ms-request-id"] = request_id
     client_id = request.headers.get("x-ms-client-request-id")
     if client_id is not None and client_id.isprintable() and len(client_id) <= 128:
         response.headers["x-ms-client-request-id"] = client_id
     return response
+
+
+def _crashed(endpoint: Endpoint, exc: Exception, request_id: str) -> Response:
+    """A failure that nobody expected. Its place goes to the log, not its text: that may quote a URL or a document."""
+    fault = passing_fault(exc)
+    log.error(
+        "%s %s failed: %s%s\n%s",
+        endpoint.method,
+        endpoint.path,
+        type(exc).__qualname__,
+        f" ({fault})" if fault else "",
+        "".join(traceback.format_tb(exc.__traceback__)),
+        extra={"action": "request_crashed", "request_id": request_id},
+    )
+    if fault is not None:
+        return error_response(Unavailable(f"The catalog cannot do this right now: {fault}. Try again in a while."))
+    return envelope(500, "InternalError", f"The catalog failed. Its log tells why, under request {request_id}.")
 
 
 async def _authorise(endpoint: Endpoint, request: Request, services: Services) -> Principal | None:
@@ -196,16 +232,6 @@ async def _authorise(endpoint: Endpoint, request: Request, services: Services) -
     return principal
 
 
-def _is_too_deep(document: Any) -> bool:
-    """Is it beyond the 254 levels that orjson writes (it reads 1,024), less what an answer puts around it?"""
-    for _ in range(14):
-        document = [document]
-    try:
-        orjson.dumps(document)
-    except orjson.JSONEncodeError:
-        return True
-    return False
-
-
-def _too_large(limit: int) -> str:
-    return f"The request body is larger than {limit} bytes (GRATICULE_MAX_BODY_BYTES): send less at a time."
+def _too_large(limit: int, largest: int) -> str:
+    setting = " (GRATICULE_MAX_BODY_BYTES)" if limit == largest else ""
+    return f"The request body is larger than {limit} bytes{setting}: send less at a time."

@@ -29,6 +29,9 @@ CONFORMANCE = (
     "https://api.stacspec.org/v1.0.0/ogcapi-features",
 )
 
+#: A search is a question, not data; a geometry of this size holds 50,000 corners.
+MAX_SEARCH_BYTES = 1_000_000
+
 #: Search members that this catalog does not evaluate yet: refused, because ignoring a filter gives wrong answers.
 UNSUPPORTED = ("filter", "query", "sortby", "fields")
 
@@ -145,8 +148,9 @@ async def list_items(call: Call) -> Response:
     collection_id = call.path["collectionId"]
     documents = Documents(call)
     await call.services.catalog.collection(collection_id)
-    parameters = {name: call.query[name] for name in ("limit", "bbox", "datetime", "token") if name in call.query}
-    search = parse_search({**parameters, "collections": [collection_id]})
+    asked = call.lists("bbox")
+    parameters: JsonObject = {name: asked[name] for name in ("limit", "bbox", "datetime", "token") if name in asked}
+    search = parse_search(parameters | {"collections": [collection_id]})
     page = await call.services.catalog.search(search)
     links = call.links
     path = ("stac", "collections", collection_id)
@@ -167,7 +171,7 @@ async def list_items(call: Call) -> Response:
 async def search_get(call: Call) -> Response:
     """``GET /stac/search``; ``collection`` is the quickstart's spelling of ``collections``."""
     documents = Documents(call)
-    search = _search(dict(call.query))
+    search = _search(call.lists("collections", "collection", "ids", "bbox"))
     page = await call.services.catalog.search(search)
     around = _search_links(call)
     if page.next_token is not None:
@@ -179,7 +183,7 @@ async def search_get(call: Call) -> Response:
 
 async def search_post(call: Call) -> Response:
     """``POST /stac/search``; the next link carries the token in its body, to be merged into the request's."""
-    body = await call.json_object()
+    body = await call.json_object(MAX_SEARCH_BYTES)
     documents = Documents(call, body)
     search = _search(body)
     page = await call.services.catalog.search(search)
@@ -232,7 +236,8 @@ def _search_links(call: Call) -> list[Link]:
 
 
 def _next_href(call: Call, page: ItemPage, *path: str) -> str:
-    query: dict[str, Any] = {name: value for name, value in call.query.items() if name not in {"token", "api-version"}}
+    asked = call.lists("collections", "collection", "ids", "bbox")
+    query = {name: value for name, value in asked.items() if name not in {"token", "api-version"}}
     return call.links.versioned(*path, **query, token=page.next_token)
 
 

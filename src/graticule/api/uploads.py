@@ -14,11 +14,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-import orjson
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from graticule.api.routing import Call
+from graticule.api.routing import Call, read_json
 from graticule.errors import InvalidRequestBody
 from graticule.ingestion.uploads import Upload, incoming_file
 from graticule.stac.documents import JsonObject
@@ -158,10 +157,7 @@ def _boundary(call: Call) -> bytes:
 def _json_object(form: _Form, name: str) -> JsonObject:
     if name not in form.texts:
         raise InvalidRequestBody(f"The form has no part '{name}'.", target=name)
-    try:
-        document = orjson.loads(form.texts[name])
-    except orjson.JSONDecodeError as exc:
-        raise InvalidRequestBody(f"The part '{name}' of the form is not JSON: {exc}.", target=name) from exc
+    document = read_json(form.texts[name], f"The part '{name}' of the form", target=name)
     if not isinstance(document, dict):
         raise InvalidRequestBody(f"The part '{name}' of the form must be a JSON object.", target=name)
     return document

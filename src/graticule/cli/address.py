@@ -5,11 +5,28 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from graticule.errors import SettingsError
 
 #: Where `graticule serve` listens unless told otherwise.
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
+
+
+def address_of(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    """Family and socket address to listen at for a name or number: the same in every process of a service.
+
+    Raises:
+        SettingsError: it is no address of this machine.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is no host name"
+        raise SettingsError(f"--host {host} is no address of this machine: {reason}.") from exc
+    return family, address
 
 
 def write_address(data_dir: Path, url: str) -> None:

@@ -11,7 +11,7 @@ from granian.server.embed import Server
 import graticule.catalog.sql.searching  # noqa: F401 - numpy and shapely take their time now, not at the first search
 from graticule.access import prepare_tls
 from graticule.app import create_app
-from graticule.cli.address import write_address
+from graticule.cli.address import address_of, write_address
 from graticule.cli.supervision import on_stop
 from graticule.services import open_services
 from graticule.settings import Settings
@@ -29,10 +29,11 @@ async def serve_api(settings: Settings, host: str, port: int, *, tls: bool, anno
     """
     async with open_services(settings) as services:
         await services.collection_assets.recover()
+        address = str(address_of(host, port)[1][0])  # granian takes numbers only
         files = prepare_tls(settings.data_dir, _names(settings, host)) if tls else None
         server = Server(
             create_app(services),
-            address=host,
+            address=address,
             port=port,
             interface=Interfaces.ASGINL,
             websockets=False,
@@ -46,7 +47,7 @@ async def serve_api(settings: Settings, host: str, port: int, *, tls: bool, anno
             write_address(settings.data_dir, url)  # before the first answer: who waits for /healthz may read it then
         serving = asyncio.create_task(server.serve())
         on_stop(server.stop)
-        await _listening(host, port, serving)
+        await _listening(address, port, serving)
         if announce is not None:
             print(announce.format(url=url), flush=True)
         await serving

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sqlite3
 import sys
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
 from graticule import __version__
-from graticule.errors import GraticuleError
+from graticule.errors import GraticuleError, InternalIntermittentError, Unavailable
 
 #: Modules of this package with a ``register(app)``, in the order of the help page.
 COMMANDS: Final = ("serve", "worker", "demo", "token", "env")
@@ -35,26 +36,38 @@ def make_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command of ``sys.argv`` and exit: 0, 2 with one line on stderr, or what the command says."""
+    """Run the command of ``sys.argv`` and exit: 0, what the command says, or with one line on stderr 2 or 1.
+
+    1 where the same may succeed later (a full disk, a busy database): a supervisor then starts it again.
+    """
+    os.umask(0o077)  # what a catalog writes is its owner's, in whatever folder
     try:
         # Outside standalone mode typer leaves it to us how a usage error looks.
         code = make_app()(args=sys.argv[1:] or ["--help"], prog_name="graticule", standalone_mode=False)
     except TyperException as exc:
         _fail(exc.format_message().replace("Value error, ", ""))
+    except (Unavailable, InternalIntermittentError) as exc:
+        _fail(exc.message, 1)
     except GraticuleError as exc:
         _fail(exc.message)
     except sqlite3.Error as exc:
-        _fail(f"The catalog's database cannot be used: {exc}.")
+        _fail(f"The catalog's database cannot be used: {exc}.", _code(exc))
     except OSError as exc:
-        _fail(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc))
+        _fail(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc), _code(exc))
     except typer.Abort:
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 2) -> NoReturn:
     print(f"graticule: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
+
+
+def _code(error: Exception) -> int:
+    from graticule.database import passing_fault  # noqa: PLC0415 - not needed for `--help`
+
+    return 1 if passing_fault(error) else 2
 
 
 def _print_version(asked: bool) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from graticule.cli.address import address_of
 from graticule.cli.options import DataDir
 from graticule.errors import DataFolderInUse, SettingsError
 
@@ -115,10 +116,7 @@ def _in_use(folder: Path, pid: str) -> str:
 @contextmanager
 def _reserved(host: str, port: int) -> Iterator[int]:
     """Keep the port for the API processes, which bind it too (SO_REUSEPORT); a foreign listener is told at once."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as exc:
-        raise SettingsError(f"--host {host} is no address of this machine: {exc.strerror}.") from exc
+    family, address = address_of(host, port)
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as after a restart; a listener still conflicts
         _bind(probe, address)

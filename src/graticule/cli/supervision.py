@@ -72,17 +72,21 @@ class Supervisor:
         delay = _FIRST_DELAY
         while not self._stop.is_set():
             born = time.monotonic()
-            process = await self._start(child)
-            code = await self._watch(process)
+            try:
+                process = await self._start(child)
+            except OSError as exc:  # no memory, or no process left to have: that passes
+                ending = exc.strerror or str(exc)
+            else:
+                code = await self._watch(process)
+                if code == UNUSABLE and not self._stop.is_set():
+                    self._exit_code = UNUSABLE
+                    self._stop.set()
+                ending = _ending(code)
             if self._stop.is_set():
-                return
-            if code == UNUSABLE:
-                self._exit_code = UNUSABLE
-                self._stop.set()
                 return
             if time.monotonic() - born > _HEALTHY_SECONDS:
                 delay = _FIRST_DELAY
-            self._report(f"{child.name} ended ({_ending(code)}); starting it again in {delay:.1f} s")
+            self._report(f"{child.name} ended ({ending}); starting it again in {delay:.1f} s")
             await self._pause(delay)
             delay = min(delay * 2, _LONGEST_DELAY)
 

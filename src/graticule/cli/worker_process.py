@@ -7,20 +7,26 @@ import fcntl
 import logging
 import os
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 from graticule.cli.supervision import on_stop
+from graticule.errors import GraticuleError
 from graticule.services import Services, open_services, open_work
 from graticule.settings import Settings
-from graticule.workflows import journal, release_all
+from graticule.storage import orphans
+from graticule.workflows import describe, journal, release_all
 
 log = logging.getLogger(__name__)
 
 #: A large post that is still unaccepted after this long was cut off by a crash, seconds.
 _ABANDONED_AFTER = 600.0
+_BETWEEN_TIDYINGS = 600.0
+#: Operations whose detail one transaction forgets.
+_FOLD_SLICE = 20
 
 
 async def run_worker(settings: Settings) -> None:
@@ -30,8 +36,11 @@ async def run_worker(settings: Settings) -> None:
         on_stop(stop.set)
         async with _among_workers(settings.data_dir, partial(_recover, services)):
             maintenance = asyncio.create_task(_maintain(services))
-            await services.engine.run_worker(settings.worker_concurrency, stop)
-            maintenance.cancel()
+            try:
+                await services.engine.run_worker(settings.worker_concurrency, stop)
+            finally:
+                maintenance.cancel()
+                await asyncio.gather(maintenance, return_exceptions=True)
 
 
 async def _recover(services: Services) -> None:
@@ -44,9 +53,36 @@ async def _recover(services: Services) -> None:
 
 
 async def _maintain(services: Services) -> None:
+    """What keeps a catalog tidy beside its jobs: now, and every ten minutes from then on."""
+    first = True
     while True:
-        await services.database.write(lambda tx: journal.discard_unaccepted(tx, older_than=_ABANDONED_AFTER))
-        await asyncio.sleep(_ABANDONED_AFTER)
+        try:
+            await _tidy(services)
+            if first:
+                await _report_orphans(services)
+            first = False
+        except (GraticuleError, sqlite3.Error, OSError) as exc:
+            log.warning("housekeeping failed: %s", describe(exc), extra={"action": "housekeeping_failed"})
+        await asyncio.sleep(_BETWEEN_TIDYINGS)
+
+
+async def _tidy(services: Services) -> None:
+    database = services.database
+    await database.write(lambda tx: journal.discard_unaccepted(tx, older_than=_ABANDONED_AFTER))
+    kept = services.settings.journal_retention_days * 86_400.0
+    while await database.write(lambda tx: journal.fold(tx, older_than=kept, limit=_FOLD_SLICE)):
+        pass
+    await services.ingestion.sweep_soon()  # also of bytes that came after their item was given up
+
+
+async def _report_orphans(services: Services) -> None:
+    """Tell of bytes that no record names. They are left: the database may be an older one, put back from a backup."""
+    count = size = 0
+    async for _container, _key, bytes_ in orphans(services.database, services.store):
+        count, size = count + 1, size + bytes_
+    if count:
+        extra = {"action": "orphans_found", "count": count, "bytes": size}
+        log.warning("managed storage holds files that the database does not know", extra=extra)
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -40,6 +40,17 @@ _GROUP_SECONDS: Final = 0.03
 
 _BEFORE_COMMIT = crashpoints.crash_point("database.commit.before")
 _AFTER_COMMIT = crashpoints.crash_point("database.commit.after")
+
+#: What SQLite says of a file that no later try will open.
+_UNUSABLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+    }
+)
 
 #: File systems on which SQLite's locks cannot be relied on.
 _NETWORK_FILE_SYSTEMS: Final = frozenset(
@@ -109,7 +120,7 @@ class Database:
         """Open the file (None: in memory, for tests), bring its schema up to date and start the writer.
 
         Raises:
-            SettingsError: the file lies on a network file system or was written by a newer version.
+            SettingsError: the file lies on a network file system, was written by a newer version, or cannot be opened.
         """
         self.path = path
         if path is not None:
@@ -117,12 +128,7 @@ class Database:
         self._local = threading.local()
         self._reader_connections: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        self._writer_raw = self._connect()
-        try:
-            migrate(self._writer_raw)
-        except BaseException:
-            self._writer_raw.close()
-            raise
+        self._writer_raw = self._open()
         self._writer_raw.execute("PRAGMA busy_timeout=0")  # `_begin` waits instead
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._closed = False
@@ -144,10 +150,11 @@ class Database:
 
     def submit(self, function: Callable[[Connection], T]) -> Future[T]:
         """As `write`, for callers without an event loop."""
-        if self._closed:
-            raise Unavailable("The database is closed: the catalog is stopping.")
         work = _Work(function)
-        self._queue.put(work)
+        with self._lock:  # nothing comes behind the end of the queue, where nobody would take it
+            if self._closed:
+                raise Unavailable("The database is closed: the catalog is stopping.")
+            self._queue.put(work)
         return work.future
 
     def write_now(self, function: Callable[[Connection], T]) -> T:
@@ -162,10 +169,11 @@ class Database:
 
     def close(self) -> None:
         """Finish what was submitted and close every connection."""
-        if self._closed:
-            return
-        self._closed = True
-        self._queue.put(None)
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
         self._writer.join()
         if self._readers is not None:
             self._readers.shutdown(wait=True)
@@ -184,12 +192,29 @@ class Database:
             cached_statements=512,
         )
         raw.row_factory = sqlite3.Row
-        raw.execute("PRAGMA journal_mode=WAL")
+        _patiently(raw, "PRAGMA journal_mode=WAL")  # the first one changes the file, and SQLite itself does not wait
         raw.execute("PRAGMA synchronous=FULL")  # an answer of 202 survives a power cut
         raw.execute("PRAGMA foreign_keys=ON")
         raw.execute("PRAGMA cache_size=-16000")
         raw.execute("PRAGMA mmap_size=2147483648")
         raw.execute("PRAGMA temp_store=MEMORY")
+        return raw
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            raw = self._connect()
+            try:
+                migrate(raw)
+            except BaseException:
+                raw.close()
+                raise
+        except sqlite3.DatabaseError as exc:
+            if exc.sqlite_errorcode & 0xFF not in _UNUSABLE:
+                raise
+            raise SettingsError(
+                f"The database {self.path} cannot be used: {exc}. Check the file and its folder's permissions, restore"
+                " it from a backup, or name another folder with --data-dir."
+            ) from exc
         return raw
 
     def _read(self, function: Callable[[Connection], T]) -> T:
@@ -220,6 +245,7 @@ class Database:
         stopping = False
         work: _Work | None = first
         try:
+            self._roll_back(raw)  # of a group before this one, should that have failed
             self._begin(raw)
             until = time.monotonic() + _GROUP_SECONDS
             while work is not None:
@@ -235,8 +261,7 @@ class Database:
             raw.execute("COMMIT")
             crashpoints.reach(_AFTER_COMMIT)
         except BaseException as exc:  # noqa: BLE001 - whatever it is, it belongs to those who wait for it
-            if raw.in_transaction:
-                raw.execute("ROLLBACK")
+            self._roll_back(raw)
             waiting = [item for item, _ in done]
             if work is not None and work not in waiting:
                 waiting.append(work)
@@ -249,18 +274,16 @@ class Database:
         return stopping
 
     @staticmethod
+    def _roll_back(raw: sqlite3.Connection) -> None:
+        """End a transaction that failed; SQLite may have done so itself. The writer outlives a failure of this too."""
+        with suppress(sqlite3.Error):
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
+
+    @staticmethod
     def _begin(raw: sqlite3.Connection) -> None:
         """Take the write lock, waiting for other processes' transactions."""
-        give_up_at = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-        while True:
-            try:
-                raw.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as exc:
-                if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
-                    raise
-                time.sleep(_BUSY_PAUSE_SECONDS)
-            else:
-                return
+        _patiently(raw, "BEGIN IMMEDIATE")
 
     @staticmethod
     def _run_in_savepoint(connection: Connection, work: _Work, done: list[tuple[_Work, Any]]) -> None:
@@ -279,6 +302,20 @@ class Database:
             return
         raw.execute("RELEASE unit")
         done.append((work, result))
+
+
+def _patiently(raw: sqlite3.Connection, statement: str) -> None:
+    """Run a statement, again and again while another process is in its way."""
+    give_up_at = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            raw.execute(statement)
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+            time.sleep(_BUSY_PAUSE_SECONDS)
+        else:
+            return
 
 
 # --- schema ----------------------------------------------------------------------------------------------------------

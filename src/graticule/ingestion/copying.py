@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from graticule.errors import (
     ConversionCrashed,
     IngestionError,
     InvalidAssetHref,
+    NotFound,
 )
 from graticule.ingestion.conversion import (
     ConversionRequest,
@@ -50,6 +52,8 @@ log = logging.getLogger(__name__)
 
 #: An item whose own conversion dies this often is set aside (design: poison).
 MAX_CRASHES = 3
+
+_GONE = "the href names an asset of this catalog that does not exist (any more): name the source of its bytes."
 
 _AFTER_FETCH = crashpoints.crash_point("ingestion.fetch.after")
 _AFTER_CONVERT = crashpoints.crash_point("ingestion.convert.after")
@@ -141,11 +145,13 @@ class Copier:
         """An asset of this catalog, sent in another item: a copy of its own, without a way through the network."""
         blob = await self._database.read(lambda tx: ledger.find(tx, container, key))
         if blob is None or blob.size is None or blob.sha256 is None:
-            raise InvalidAssetHref(
-                "the href names an asset of this catalog that does not exist (any more): name the source of its bytes."
-            )
+            raise InvalidAssetHref(_GONE)
+        try:
+            chunks = await self._store.open_range(container, key, 0, blob.size)
+        except NotFound:  # deleted a moment ago
+            raise InvalidAssetHref(_GONE) from None
         with path.open("wb") as file:
-            async for chunk in await self._store.open_range(container, key, 0, blob.size):
+            async for chunk in chunks:
                 file.write(chunk)
         return Download(
             bytes=blob.size,
@@ -168,10 +174,7 @@ class Copier:
         except IngestionError as exc:
             named = _named(exc, work.item_id, key)
             if not isinstance(exc, CanceledOperation):
-                source = redact(asset["href"])
-                await self._database.write(
-                    lambda tx: journal.asset_failed(tx, work.operation.pk, work.seq, key, source, named)
-                )
+                await self._database.write(partial(_note_failure, work=work, key=key, error=named))
             raise named from exc
 
     async def _convert(self, work: ItemWork, key: str, asset: Asset, files: _Files) -> tuple[Path, Outcome]:
@@ -309,6 +312,12 @@ async def _all(work: Iterable[Coroutine[Any, Any, StoredAsset]]) -> list[StoredA
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _note_failure(tx: Connection, *, work: ItemWork, key: str, error: IngestionError) -> None:
+    work.attempt.still_ours(tx)
+    source = redact(work.item["assets"][key]["href"])
+    journal.asset_failed(tx, work.operation.pk, work.seq, key, source, error)
 
 
 def _media_type(asset: Asset, download: Download, outcome: Outcome) -> str | None:

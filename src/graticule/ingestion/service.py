@@ -7,14 +7,16 @@ that records its operation. Everything else is handed to the job engine in that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
-from graticule.catalog import Catalog, CollectionRecord, OnConflict, check_searchable
+from graticule.catalog import Catalog, CollectionRecord, OnConflict, PreparedItem, check_searchable, prepare_item
 from graticule.database import Connection, Database
 from graticule.errors import (
     Conflict,
@@ -25,11 +27,13 @@ from graticule.errors import (
     NoRecordsToDelete,
     NotFound,
     PostItemCollectionSizeExceeded,
+    StateError,
     TooManyRequests,
+    ValidityError,
 )
 from graticule.ingestion.burying import bury_unnamed, defer_sweep
 from graticule.ingestion.publishing import item_document
-from graticule.ingestion.validation import check_collection, check_contents, check_shape
+from graticule.ingestion.validation import MAX_ITEM_ID, check_collection, check_contents, check_shape
 from graticule.sealing import Sealer
 from graticule.settings import Settings
 from graticule.stac.datetimes import now_us, rfc3339
@@ -39,24 +43,31 @@ from graticule.storage import ManagedHrefs, ledger
 from graticule.workflows import Engine, journal
 from graticule.workflows.journal import Operation
 
-T = TypeVar("T")
-
 #: The tasks that are handed over here and run in a worker (`ingestion.workflows`).
 TASKS = ("ingest_item", "delete_collection", "sweep")
 #: The purpose that submitted documents are sealed for.
 SUBMISSION = "submission"
-#: Items that one write transaction takes, so that others get their turn.
-SLICE = 200
+#: Items and bytes that one write transaction takes, so that others get their turn.
+SLICE = 100
+SLICE_BYTES = 2_000_000
+#: Between two counts of the items that wait, seconds.
+COUNT_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Sent:
-    """A feature of a request: its place in the body, and either an item or what is wrong with it."""
+    """A feature of a request: its place in the body, and one of three: it is wrong, ready, or waits for a worker."""
 
     seq: int
     item_id: str | None
-    item: Item | None
-    error: GraticuleError | None
+    error: GraticuleError | None = None
+    ready: PreparedItem | None = None
+    sealed: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """Of its document, bytes."""
+        return len(self.sealed or b"") + (0 if self.ready is None else len(self.ready.doc))
 
 
 class Ingestion:
@@ -79,6 +90,8 @@ class Ingestion:
         self._engine = engine
         self._sealer = sealer
         self._hrefs = hrefs
+        self._waiting = 0
+        self._counted_at = -COUNT_SECONDS
 
     # --- collections
 
@@ -104,7 +117,7 @@ class Ingestion:
         return await self._database.write(create)
 
     async def replace_collection(self, collection_id: str, document: Any, bases: Sequence[str]) -> CollectionRecord:
-        """Replace a collection's document; its items, assets and configuration stay.
+        """Replace a collection's document; its items and configuration stay, and its assets unless it brings some.
 
         Raises:
             InvalidInputData: the document is no Collection, or names another id.
@@ -137,9 +150,7 @@ class Ingestion:
         def delete(tx: Connection) -> Operation:
             self._existing_collection(tx, collection_id)
             self._catalog.mark_deleting(tx, collection_id)
-            for status in ("Pending", "Running"):
-                for running in journal.listing(tx, top=-1, skip=0, collection_id=collection_id, status=status):
-                    self._cancel(tx, running)
+            journal.cancel_some(tx, collection_id=collection_id)  # should there be more, the worker goes on with them
             operation = journal.create(tx, "DeleteCollection", collection_id)
             self._engine.defer(tx, "delete_collection", [{"operation": operation.pk}], priority=5)
             return operation
@@ -161,16 +172,8 @@ class Ingestion:
             PostItemCollectionSizeExceeded: too many items.
             TooManyRequests: too many items wait already.
         """
-        await self._catalog.collection(collection_id)
-        sent = self._features(document, collection_id)
-        for entry in sent:
-            if entry.item is not None:
-                self._fold(entry.item, bases)
-        waiting = await self._database.read(journal.unfinished_items)
-        if waiting + len(sent) > self._settings.max_pending_items:
-            raise TooManyRequests(
-                f"{waiting} items wait already (GRATICULE_MAX_PENDING_ITEMS): try again when some are done."
-            )
+        sent = await asyncio.to_thread(self._read, document, collection_id, bases)
+        await self._check_room(sum(entry.sealed is not None for entry in sent))
         if len(sent) == 1:
             return await self._database.write(partial(self._accept_one, collection_id=collection_id, entry=sent[0]))
         return await self._accept_many(collection_id, sent)
@@ -224,24 +227,24 @@ class Ingestion:
         Raises:
             NotFound: there is none of this id.
         """
-        await self._database.write(lambda tx: self._cancel(tx, journal.get(tx, operation_id)))
-
-    async def cancel_all(self) -> None:
-        """Cancel every pending and running operation of the catalog."""
 
         def cancel(tx: Connection) -> None:
-            for status in ("Pending", "Running"):
-                for operation in journal.listing(tx, top=-1, skip=0, status=status):
-                    self._cancel(tx, operation)
+            operation = journal.get(tx, operation_id)
+            # Deletions are not stopped: half a collection would be worse than either none or all of it.
+            if operation.total is not None:
+                journal.cancel(tx, operation)
 
         await self._database.write(cancel)
 
-    # --- inside
+    async def cancel_all(self) -> None:
+        """Cancel every pending and running operation of the catalog, but deletions."""
+        below: int | None = None
+        while True:
+            below = await self._database.write(partial(journal.cancel_some, below=below))
+            if below is None:
+                return
 
-    def _cancel(self, tx: Connection, operation: Operation) -> None:
-        # Deletions are not stopped: half a collection would be worse than either none or all of it.
-        if operation.total is not None:
-            journal.cancel(tx, operation)
+    # --- inside
 
     def _existing_collection(self, tx: Connection, collection_id: str) -> CollectionRecord:
         record = self._catalog.collection_in(tx, collection_id)
@@ -254,6 +257,8 @@ class Ingestion:
     ) -> bytes:
         now = rfc3339(now_us())
         document: dict[str, Any] = {**collection}
+        if existing is not None and "assets" not in document and (kept := orjson.loads(existing.doc).get("assets")):
+            document["assets"] = kept  # they have a route of their own; an empty object takes them away
         self._fold(document, bases)
         # As it was first told, not as the row has it: the row is written some microseconds later.
         document["msft:_created"] = orjson.loads(existing.doc)["msft:_created"] if existing else now
@@ -265,11 +270,11 @@ class Ingestion:
         for asset in (document.get("assets") or {}).values():
             asset["href"] = self._hrefs.fold(asset["href"], bases)
 
-    def _features(self, document: Any, collection_id: str) -> list[_Sent]:
+    def _read(self, document: Any, collection_id: str, bases: Sequence[str]) -> list[_Sent]:
+        """What a body holds, with all the work done that needs no database; runs beside the event loop."""
         kind = document.get("type") if isinstance(document, dict) else None
         if kind == "Feature":
-            item = check_shape(document, collection_id)
-            return [_Sent(0, item["id"], item, None)]
+            return [self._prepare(0, check_shape(document, collection_id), collection_id, bases)]
         if kind != "FeatureCollection" or not isinstance(document.get("features"), list):
             raise InvalidRequestBody(
                 "The body must be a STAC Item (type 'Feature') or an ItemCollection (type 'FeatureCollection' with"
@@ -286,91 +291,121 @@ class Ingestion:
                 target="features",
             )
         seen: set[str] = set()
-        return [self._feature(seq, feature, collection_id, seen) for seq, feature in enumerate(features)]
+        return [self._feature(seq, feature, collection_id, bases, seen) for seq, feature in enumerate(features)]
 
-    @staticmethod
-    def _feature(seq: int, feature: Any, collection_id: str, seen: set[str]) -> _Sent:
-        identity = feature.get("id") if isinstance(feature, dict) else None
-        item_id = identity if isinstance(identity, str) else None
+    def _feature(self, seq: int, feature: Any, collection_id: str, bases: Sequence[str], seen: set[str]) -> _Sent:
         try:
             item = check_shape(feature, collection_id)
         except InvalidInputData as exc:
+            identity = feature.get("id") if isinstance(feature, dict) else None
+            item_id = identity[:MAX_ITEM_ID] if isinstance(identity, str) else None
             named = InvalidInputData(f"Feature {seq} of the body: {exc.message}", target=exc.target)
-            return _Sent(seq, item_id, None, named)
+            return _Sent(seq, item_id, error=named)
         if item["id"] in seen:
             error = ItemAlreadyExists(
-                f"Item '{item_id}' already exists in collection '{collection_id}':"
+                f"Item '{item['id']}' already exists in collection '{collection_id}':"
                 f" feature {seq} repeats an id of the same body."
             )
-            return _Sent(seq, item_id, None, error)
+            return _Sent(seq, item["id"], error=error)
         seen.add(item["id"])
-        return _Sent(seq, item_id, item, None)
+        return self._prepare(seq, item, collection_id, bases)
+
+    def _prepare(self, seq: int, item: Item, collection_id: str, bases: Sequence[str]) -> _Sent:
+        """An item that is wrong, or has nothing to fetch, needs no worker; any other waits sealed for one."""
+        self._fold(item, bases)
+        try:
+            check_contents(item, self._settings)
+            if not item.get("assets"):
+                return _Sent(seq, item["id"], ready=prepare_item(item_document(item, collection_id, {})))
+            check_searchable(item)
+        except ValidityError as exc:
+            return _Sent(seq, item["id"], error=exc)
+        return _Sent(seq, item["id"], sealed=self._sealer.seal(orjson.dumps(item), SUBMISSION))
 
     def _accept_one(self, tx: Connection, *, collection_id: str, entry: _Sent) -> Operation:
         """Operation, item and job (or the published item itself) in one transaction."""
+        self._existing_collection(tx, collection_id)
         operation = journal.create(tx, "AddItem", collection_id, total=1)
-        self._write_down(tx, operation, [entry])
-        if self._settle(tx, operation, collection_id, entry):
-            return journal.get(tx, operation.id)
-        self._engine.defer(tx, "ingest_item", [{"operation": operation.pk, "seq": entry.seq}], priority=10)
+        waiting = self._take(tx, operation, collection_id, [entry])
+        self._hand_over(tx, operation, waiting, priority=10)
         return journal.get(tx, operation.id)
 
     async def _accept_many(self, collection_id: str, sent: list[_Sent]) -> Operation:
         """As `_accept_one`, in slices; the operation counts as promised with the last of them."""
-        operation = await self._database.write(
-            lambda tx: journal.create(tx, "AddItem", collection_id, total=len(sent), accepted=False)
-        )
 
-        def take(tx: Connection, part: list[_Sent]) -> list[int]:
-            self._write_down(tx, operation, part)
-            return [entry.seq for entry in part if not self._settle(tx, operation, collection_id, entry)]
+        def create(tx: Connection) -> Operation:
+            self._existing_collection(tx, collection_id)
+            return journal.create(tx, "AddItem", collection_id, total=len(sent), accepted=False)
 
+        operation = await self._database.write(create)
         waiting: list[int] = []
-        for start in range(0, len(sent), SLICE):
-            waiting += await self._database.write(partial(take, part=sent[start : start + SLICE]))
+        for part in _slices(sent):
+            waiting += await self._database.write(
+                partial(self._take, operation=operation, collection_id=collection_id, part=part)
+            )
 
         def accept(tx: Connection) -> Operation:
             journal.accept(tx, operation.pk)
-            self._engine.defer(tx, "ingest_item", [{"operation": operation.pk, "seq": seq} for seq in waiting])
+            self._hand_over(tx, operation, waiting, priority=0)
             return journal.get(tx, operation.id)
 
         return await self._database.write(accept)
 
-    def _write_down(self, tx: Connection, operation: Operation, entries: list[_Sent]) -> None:
-        def sealed(entry: _Sent) -> bytes | None:
-            if entry.item is None or not entry.item.get("assets"):
-                return None
-            return self._sealer.seal(orjson.dumps(entry.item), SUBMISSION)
+    def _take(self, tx: Connection, operation: Operation, collection_id: str, part: Sequence[_Sent]) -> list[int]:
+        """Write items down and end those that need no worker; answers the numbers of the others."""
+        journal.add_items(tx, operation.pk, ((entry.seq, entry.item_id, entry.sealed) for entry in part))
+        refused = self._publish(tx, collection_id, [entry for entry in part if entry.ready is not None])
+        for entry in part:
+            if entry.sealed is None:
+                journal.end_item(tx, operation.pk, entry.seq, entry.error or refused.get(entry.seq))
+        return [entry.seq for entry in part if entry.sealed is not None]
 
-        journal.add_items(tx, operation.pk, ((entry.seq, entry.item_id, sealed(entry)) for entry in entries))
+    def _publish(self, tx: Connection, collection_id: str, entries: Sequence[_Sent]) -> dict[int, GraticuleError]:
+        """Publish what is ready; answers what was refused, by number."""
+        try:
+            self._put(tx, collection_id, entries)  # it raises before it writes anything
+        except StateError as exc:
+            if len(entries) == 1:
+                return {entries[0].seq: exc}
+            return {seq: error for entry in entries for seq, error in self._publish(tx, collection_id, [entry]).items()}
+        return {}
 
-    def _settle(self, tx: Connection, operation: Operation, collection_id: str, entry: _Sent) -> bool:
-        """End an item that needs no worker: it is wrong, or has nothing to fetch."""
-        error = entry.error
-        if entry.item is not None:
-            if entry.item.get("assets"):
-                return False
-            error = _outcome(lambda: self._publish(tx, collection_id, entry.item or {}))
-        journal.end_item(tx, operation.pk, entry.seq, error)
-        return True
+    def _put(self, tx: Connection, collection_id: str, entries: Sequence[_Sent]) -> None:
+        ready = [entry.ready for entry in entries if entry.ready is not None]
+        if ready:
+            self._catalog.put_items(tx, collection_id, ready, on_conflict=OnConflict.ERROR)
 
-    def _publish(self, tx: Connection, collection_id: str, item: Item) -> None:
-        check_contents(item, self._settings)
-        check_searchable(item)
-        document = item_document(item, collection_id, {})
-        with tx.savepoint():
-            self._catalog.put_items(tx, collection_id, [document], on_conflict=OnConflict.ERROR)
+    def _hand_over(self, tx: Connection, operation: Operation, waiting: Sequence[int], *, priority: int) -> None:
+        jobs = [{"operation": operation.pk, "seq": seq} for seq in waiting]
+        self._engine.defer(tx, "ingest_item", jobs, priority=priority)
+
+    async def _check_room(self, wanted: int) -> None:
+        """Refuse a post when too many items wait. Counting takes a while when many do, so it is done once a second."""
+        now = time.monotonic()
+        if now > self._counted_at + COUNT_SECONDS:
+            self._counted_at = now
+            self._waiting = await self._database.read(journal.unfinished_items)
+        if self._waiting + wanted > self._settings.max_pending_items:
+            raise TooManyRequests(
+                f"{self._waiting} items wait already (GRATICULE_MAX_PENDING_ITEMS): try again when some are done."
+            )
+        self._waiting += wanted
+
+
+def _slices(sent: Sequence[_Sent]) -> Iterator[list[_Sent]]:
+    """Parts that one write transaction takes: few enough items, few enough bytes."""
+    part: list[_Sent] = []
+    size = 0
+    for entry in sent:
+        if part and (len(part) >= SLICE or size + entry.size > SLICE_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(entry)
+        size += entry.size
+    yield part
 
 
 def _taken(existing: CollectionRecord) -> str:
     if existing.deleting:
         return f"Collection '{existing.id}' is still being deleted: try again in a moment."
     return f"Collection '{existing.id}' exists already: replace it with PUT, or choose another id."
-
-
-def _outcome(work: Callable[[], None]) -> GraticuleError | None:
-    try:
-        work()
-    except GraticuleError as exc:
-        return exc
-    return None

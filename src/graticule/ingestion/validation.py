@@ -47,12 +47,16 @@ def check_collection(document: Any) -> Collection:
         if not isinstance(document[name], kind):
             raise InvalidInputData(f"The Collection's '{name}' must be {_WORDS[kind]}.", target=name)
     if document.setdefault("type", "Collection") != "Collection":
-        raise InvalidInputData(f"The type is {document['type']!r}; a Collection's is 'Collection'.", target="type")
+        raise InvalidInputData(
+            f"The type is {_short(document['type'])}; a Collection's is 'Collection'.", target="type"
+        )
     _check_id(document["id"], "Collection", MAX_COLLECTION_ID)
     document.setdefault("stac_version", "1.0.0")
     _check_links(document["links"], "Collection")
     _check_extent(document["extent"])
-    _check_assets(document.get("assets") or {}, "Collection")
+    if document.get("assets") is None:
+        document.pop("assets", None)
+    _check_assets(document.get("assets", {}), "Collection")
     return document  # type: ignore[return-value]  # a plain dict whose shape was just checked
 
 
@@ -66,7 +70,9 @@ def check_shape(document: Any, collection_id: str) -> Item:
         raise InvalidInputData("An Item must be a JSON object.")
     name = _name(document)
     if document.get("type") != "Feature":
-        raise InvalidInputData(f"{name} has type {document.get('type')!r}; an Item's is 'Feature'.", target="type")
+        raise InvalidInputData(
+            f"{name} has type {_short(document.get('type'))}; an Item's is 'Feature'.", target="type"
+        )
     if "id" not in document:
         raise InvalidInputData(
             "An Item without an 'id' was sent: give it one that its collection has not.", target="id"
@@ -80,7 +86,7 @@ def check_shape(document: Any, collection_id: str) -> Item:
     _check_links(document.get("links", []), name)
     if (named := document.get("collection")) is not None and named != collection_id:
         raise InvalidInputData(
-            f"{name} names collection {named!r} but was posted to '{collection_id}'.", target="collection"
+            f"{name} names collection {_short(named)} but was posted to '{collection_id}'.", target="collection"
         )
     return document  # type: ignore[return-value]  # a plain dict whose shape was just checked
 
@@ -106,7 +112,7 @@ def check_contents(item: Item, settings: Settings) -> None:
         )
     version: object = item.get("stac_version", "1.0.0")
     if not isinstance(version, str) or not version.startswith(("1.0.", "1.1.")):
-        raise StacValidationFailed(f"{name} has stac_version {version!r}: bring it to 1.0.0 or 1.1.0.")
+        raise StacValidationFailed(f"{name} has stac_version {_short(version)}: bring it to 1.0.0 or 1.1.0.")
     _check_bbox(item, name)
     extensions: object = item.get("stac_extensions", [])
     if not isinstance(extensions, list) or not all(isinstance(entry, str) for entry in extensions):
@@ -115,12 +121,23 @@ def check_contents(item: Item, settings: Settings) -> None:
 
 # --- inside ----------------------------------------------------------------------------------------------------------
 
+_LONGEST_SHOWN = 80
 _WORDS: dict[type, str] = {str: "text", dict: "an object", list: "a list"}
 
 
 def _name(document: Any) -> str:
     identity = document.get("id")
-    return f"Item '{identity}'" if isinstance(identity, str) else "An Item without a proper id"
+    if not isinstance(identity, str):
+        return "An Item without a proper id"
+    return f"Item '{identity if len(identity) <= MAX_ITEM_ID else identity[:MAX_ITEM_ID] + '…'}'"
+
+
+def _short(value: object) -> str:
+    """A wrong value as a message shows it: whatever was sent, a sentence stays a sentence."""
+    if isinstance(value, str | int | float | None):
+        text = repr(value[:_LONGEST_SHOWN]) if isinstance(value, str) else str(value)
+        return text[: _LONGEST_SHOWN + 2]
+    return "an object" if isinstance(value, dict) else "a list"
 
 
 def _check_id(identity: object, kind: str, longest: int) -> None:

@@ -10,18 +10,20 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import orjson
 
 from graticule import crashpoints
-from graticule.catalog import Catalog, OnConflict, check_searchable
-from graticule.database import Connection, Database
+from graticule.catalog import Catalog, OnConflict, PreparedItem, check_searchable, prepare_item
+from graticule.database import Connection, Database, passing_fault
 from graticule.errors import (
     CollectionDoesNotExist,
     IngestionError,
     InternalError,
+    InternalIntermittentError,
     ItemAlreadyExists,
 )
 from graticule.ingestion.burying import defer_sweep
@@ -34,11 +36,16 @@ from graticule.settings import Settings
 from graticule.stac.documents import Item
 from graticule.storage import AssetStore, ledger, sweep
 from graticule.workflows import Attempt, Engine, LeaseLost, journal
+from graticule.workflows.journal import Operation
 
 log = logging.getLogger(__name__)
 
 #: How often a running item looks whether its operation was cancelled, seconds.
 CANCEL_POLL = 0.5
+#: How often a deletion looks whether its collection's items have ended, before it goes on regardless.
+CANCEL_POLLS = 20
+#: After which a deletion that failed again and again is tried anew.
+DELETE_AGAIN = timedelta(minutes=1)
 #: Items removed in one transaction when a collection is deleted.
 DELETE_SLICE = 200
 SWEEP_SLICE = 200
@@ -66,7 +73,7 @@ class Workflows:
     def register(self) -> None:
         """Tell the engine which function runs which task."""
         self.engine.task("ingest_item", on_give_up=self.give_up_item)(self.ingest_item)
-        self.engine.task("delete_collection")(self.delete_collection)
+        self.engine.task("delete_collection", on_give_up=self.delete_later)(self.delete_collection)
         self.engine.task("sweep")(self.sweep)
 
     # --- an item
@@ -76,6 +83,8 @@ class Workflows:
         try:
             try:
                 await self._ingest(attempt, operation, seq)
+            except InternalIntermittentError:
+                raise  # a full disk may have room in a moment: the engine tries again, and gives up in the end
             except IngestionError as exc:
                 await self.database.write(partial(self._fail, attempt=attempt, pk=operation, seq=seq, error=exc))
                 crashpoints.reach(_AFTER_FAIL)
@@ -85,7 +94,8 @@ class Workflows:
             )
 
     async def _ingest(self, attempt: Attempt, operation: int, seq: int) -> None:
-        work = await self.database.write(lambda tx: self._begin(tx, attempt, operation, seq))
+        item = await self._submitted(operation, seq)
+        work = await self.database.write(lambda tx: self._begin(tx, attempt, operation, seq, item))
         crashpoints.reach(_AFTER_BEGIN)
         if work is None:
             return
@@ -93,23 +103,28 @@ class Workflows:
         check_searchable(work.item)
         async with staging_folder(work.folder):
             hrefs = await self._unless_canceled(work, self.copier.copy_assets(work))
-        document = item_document(work.item, work.collection_id, hrefs)
+        document = prepare_item(item_document(work.item, work.collection_id, hrefs))
         crashpoints.reach(_BEFORE_PUBLISH)
         await self.database.write(lambda tx: self._publish(tx, work, document))
         crashpoints.reach(_AFTER_PUBLISH)
 
-    def _begin(self, tx: Connection, attempt: Attempt, pk: int, seq: int) -> ItemWork | None:
+    async def _submitted(self, pk: int, seq: int) -> Item | None:
+        """The item as it was sent; None where it has ended."""
+        sealed = await self.database.read(lambda tx: journal.document(tx, pk, seq))
+        item: Item | None = None if sealed is None else orjson.loads(self.sealer.open(sealed, SUBMISSION))
+        return item
+
+    def _begin(self, tx: Connection, attempt: Attempt, pk: int, seq: int, item: Item | None) -> ItemWork | None:
         """Take the item in hand; None when there is nothing left to do."""
         attempt.still_ours(tx)
         operation = journal.by_pk(tx, pk)
         entry = journal.item(tx, pk, seq)
-        sealed = journal.document(tx, pk, seq)
         if operation is None or entry is None or entry.state not in {"pending", "running"}:
+            journal.erase_document(tx, pk, seq)
             return None
         journal.check_not_canceled(operation)
-        if sealed is None:
+        if item is None:
             raise InternalError(f"The document of item '{entry.item_id}' is missing.")
-        item: Item = orjson.loads(self.sealer.open(sealed, SUBMISSION))
         collection_id = operation.collection_id or ""
         record = self.catalog.collection_in(tx, collection_id)
         if record is None or record.deleting:
@@ -144,7 +159,7 @@ class Workflows:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def _publish(self, tx: Connection, work: ItemWork, document: Item) -> None:
+    def _publish(self, tx: Connection, work: ItemWork, document: PreparedItem) -> None:
         """The one moment in which readers come to see the item."""
         work.attempt.still_ours(tx)
         entry = journal.item(tx, work.operation.pk, work.seq)
@@ -168,11 +183,8 @@ class Workflows:
 
     async def give_up_item(self, attempt: Attempt, ids: Mapping[str, Any], error: Exception) -> None:
         """The engine has tried often enough: the item fails, the log has the cause."""
-        failure = InternalError(
-            f"The catalog failed on this item ({type(error).__name__}); its log tells more under this operation's id."
-        )
         await self.database.write(
-            partial(self._fail, attempt=attempt, pk=ids["operation"], seq=ids["seq"], error=failure)
+            partial(self._fail, attempt=attempt, pk=ids["operation"], seq=ids["seq"], error=_last_word(error))
         )
 
     # --- a collection
@@ -184,8 +196,7 @@ class Workflows:
             return
         collection_id = record.collection_id
         await self.database.write(lambda tx: journal.start(tx, record))
-        while await self.database.read(lambda tx: journal.items_in_hand(tx, collection_id)):  # noqa: ASYNC110 - other processes' work
-            await asyncio.sleep(CANCEL_POLL)  # cancelled items may still be writing
+        await self._cancel_before(attempt, record, collection_id)
 
         def remove(tx: Connection) -> int:
             attempt.still_ours(tx)
@@ -204,9 +215,50 @@ class Workflows:
 
         await self.database.write(finish)
 
+    async def _cancel_before(self, attempt: Attempt, deletion: Operation, collection_id: str) -> None:
+        """Stop the work that a collection had when its deletion was asked for, and wait a little for it to end.
+
+        Nothing depends on the waiting: no item is published into a collection that is being deleted, and bytes that
+        come late are swept. It keeps the tidy order. Longer would be wrong, for the work may wait for this worker.
+        """
+
+        def cancel(tx: Connection, below: int) -> int | None:
+            attempt.still_ours(tx)
+            return journal.cancel_some(tx, collection_id=collection_id, below=below)
+
+        below: int | None = deletion.pk
+        while below is not None:
+            below = await self.database.write(partial(cancel, below=below))
+        for _ in range(CANCEL_POLLS):
+            if not await self.database.read(lambda tx: journal.items_in_hand(tx, collection_id)):
+                return
+            await asyncio.sleep(CANCEL_POLL)
+
+    async def delete_later(self, attempt: Attempt, ids: Mapping[str, Any], _error: Exception) -> None:
+        """A deletion is never given up: half of it would keep the collection's id taken for ever."""
+
+        def again(tx: Connection) -> None:
+            attempt.still_ours(tx)
+            self.engine.defer(tx, "delete_collection", [ids], schedule_in=DELETE_AGAIN)
+
+        await self.database.write(again)
+
     # --- bytes
 
     async def sweep(self, _attempt: Attempt) -> None:
         """Remove the bytes of everything buried."""
         while (await sweep(self.database, self.store, SWEEP_SLICE)).count:
             pass
+
+
+def _last_word(error: Exception) -> IngestionError:
+    """What an item that was given up says of the last failure."""
+    if isinstance(error, IngestionError):
+        return error
+    if (fault := passing_fault(error)) is not None:
+        return InternalIntermittentError(
+            f"The catalog could not take the item: {fault}. Post it again after some minutes."
+        )
+    return InternalError(
+        f"The catalog failed on this item ({type(error).__name__}); its log tells more under this operation's id."
+    )

@@ -214,7 +214,8 @@ class Transfer:
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
-            await asyncio.wait({writing})  # the file is closed next, so the thread has to be out of it
+            # The file is closed next, so the thread has to be out of it; what it may raise is nobody's business now.
+            await asyncio.gather(writing, return_exceptions=True)
             raise
 
     def _write(self, block: bytes) -> None:

@@ -6,8 +6,18 @@ Entry points: `Engine` (``task``, ``defer``, ``cancel``, ``run_worker``), `Attem
 publishes), `release_all` (at an embedded start, when every old worker is known to be dead).
 """
 
-from graticule.workflows.engine import AlreadyQueued, Engine, GivenUp, Timing
+from graticule.workflows.engine import AlreadyQueued, Engine, GivenUp, Timing, describe
 from graticule.workflows.leases import Attempt, LeaseLost, release_all
 from graticule.workflows.retry import Backoff
 
-__all__ = ["AlreadyQueued", "Attempt", "Backoff", "Engine", "GivenUp", "LeaseLost", "Timing", "release_all"]
+__all__ = [
+    "AlreadyQueued",
+    "Attempt",
+    "Backoff",
+    "Engine",
+    "GivenUp",
+    "LeaseLost",
+    "Timing",
+    "describe",
+    "release_all",
+]

@@ -24,6 +24,16 @@ TERMINAL = frozenset({"Succeeded", "Failed", "Canceled"})
 STATUSES = ("Pending", "Running", "Succeeded", "Canceled", "Canceling", "Failed")
 
 
+#: Operations, and about as many items, that one transaction cancels.
+_CANCEL_SLICE = 100
+_CANCEL_ITEMS = 1000
+#: Failures that a batch's own message tells of, and characters of each.
+_NAMED_FAILURES = 5
+_LONGEST_FAILURE = 500
+#: Of an item, characters.
+_LONGEST_MESSAGE = 2000
+
+
 @dataclass(frozen=True)
 class Operation:
     """One row of the journal; times are µs since 1970."""
@@ -199,18 +209,14 @@ def fail(tx: Connection, operation: Operation, error: GraticuleError) -> None:
 def cancel(tx: Connection, operation: Operation) -> None:
     """Stop an operation: items that wait end at once, those in a worker's hands when it next looks.
 
-    A finished operation is left as it is.
+    A finished operation is left as it is. The documents of cancelled items are erased one by one, by the jobs that
+    find them ended: to erase a large post at once would keep other writers waiting.
     """
     if operation.is_terminal or operation.status == "Canceling":
         return
     waiting = tx.execute(
         "UPDATE operation_items SET state='canceled', finished=:now WHERE operation=:pk AND state='pending'",
         {"pk": operation.pk, "now": now_us()},
-    )
-    tx.execute(
-        "DELETE FROM submissions WHERE operation=:pk AND seq IN"
-        " (SELECT seq FROM operation_items WHERE operation=:pk AND state='canceled')",
-        {"pk": operation.pk},
     )
     tx.execute("UPDATE operations SET canceled=canceled+:n WHERE pk=:pk", {"pk": operation.pk, "n": waiting})
     running = tx.value(
@@ -221,6 +227,27 @@ def cancel(tx: Connection, operation: Operation) -> None:
         _move(tx, operation, "Canceling")
     else:
         end_cancel(tx, operation)
+
+
+def cancel_some(tx: Connection, *, collection_id: str | None = None, below: int | None = None) -> int | None:
+    """Cancel a slice of the operations that carry items (of one collection, or of all), the newest first.
+
+    Answers where the next slice begins, to be given as `below`; None when there is no more.
+    """
+    where = "" if collection_id is None else " AND collection_id=:collection"
+    rows = tx.all(
+        "SELECT * FROM operations WHERE status IN ('Pending', 'Running') AND total IS NOT NULL AND accepted=1"
+        f" AND pk<:below{where} ORDER BY pk DESC LIMIT :limit",
+        {"collection": collection_id, "below": 2**62 if below is None else below, "limit": _CANCEL_SLICE},
+    )
+    items = 0
+    for row in rows:
+        operation = _operation(row)
+        cancel(tx, operation)
+        items += operation.total or 0
+        if items >= _CANCEL_ITEMS:
+            return operation.pk
+    return _operation(rows[-1]).pk if len(rows) == _CANCEL_SLICE else None
 
 
 def end_cancel(tx: Connection, operation: Operation) -> None:
@@ -239,9 +266,20 @@ def check_not_canceled(operation: Operation) -> None:
         raise CanceledOperation(_canceled_message(operation))
 
 
-def delete(tx: Connection, pk: int) -> None:
-    """Remove an operation and all detail."""
-    tx.execute("DELETE FROM operations WHERE pk=:pk", {"pk": pk})
+def fold(tx: Connection, *, older_than: float, limit: int) -> int:
+    """Forget what became of each item and asset of operations that ended so long ago (seconds); the counts stay.
+
+    Looks at so many operations, the oldest; answers how many it folded.
+    """
+    rows = tx.all(
+        "SELECT pk FROM operations WHERE finished<:before AND pk IN"
+        " (SELECT DISTINCT operation FROM operation_items ORDER BY operation LIMIT :limit)",
+        {"before": now_us() - int(older_than * 1_000_000), "limit": limit},
+    )
+    for row in rows:
+        for table in ("operation_assets", "operation_items", "submissions"):
+            tx.execute(f"DELETE FROM {table} WHERE operation=:pk", {"pk": row["pk"]})
+    return len(rows)
 
 
 # --- items of an operation -------------------------------------------------------------------------------------------
@@ -287,6 +325,11 @@ def document(tx: Connection, pk: int, seq: int) -> bytes | None:
         "SELECT sealed FROM submissions WHERE operation=:pk AND seq=:seq", {"pk": pk, "seq": seq}
     )
     return sealed
+
+
+def erase_document(tx: Connection, pk: int, seq: int) -> None:
+    """Forget what was submitted for an item."""
+    tx.execute("DELETE FROM submissions WHERE operation=:pk AND seq=:seq", {"pk": pk, "seq": seq})
 
 
 def items_in_hand(tx: Connection, collection_id: str) -> bool:
@@ -335,11 +378,11 @@ def end_item(tx: Connection, pk: int, seq: int, error: GraticuleError | None = N
             "seq": seq,
             "state": state,
             "code": None if error is None else error.code,
-            "message": None if error is None else error.message,
+            "message": None if error is None else error.message[:_LONGEST_MESSAGE],
             "now": now_us(),
         },
     )
-    tx.execute("DELETE FROM submissions WHERE operation=:pk AND seq=:seq", {"pk": pk, "seq": seq})
+    erase_document(tx, pk, seq)
     if changed:
         tx.execute(f"UPDATE operations SET {state}={state}+1 WHERE pk=:pk", {"pk": pk})
     operation = by_pk(tx, pk)
@@ -504,8 +547,11 @@ def _canceled_message(operation: Operation) -> str:
 
 
 def _batch_message(tx: Connection, operation: Operation) -> str:
-    failures = items(tx, operation.pk, state="failed", limit=5)
-    named = "; ".join(f"item {entry.item_id or entry.seq!r}: {entry.code}: {entry.message}" for entry in failures)
+    failures = items(tx, operation.pk, state="failed", limit=_NAMED_FAILURES)
+    named = "; ".join(
+        f"item {entry.item_id or entry.seq!r}: {entry.code}: {(entry.message or '')[:_LONGEST_FAILURE]}"
+        for entry in failures
+    )
     more = operation.failed - len(failures)
     rest = f"; and {more} more" if more > 0 else ""
     return f"{operation.failed} of {operation.total} items failed: {named}{rest}"
