@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,10 +58,9 @@ def settled(data_dir: Path) -> Stored:
 
 def _sizes(folder: Path) -> list[tuple[str, int]]:
     found = []
-    for path in folder.rglob("*"):
-        try:
-            if path.is_file():
+    for place, _, names in os.walk(folder):  # which passes over folders that are swept while it looks
+        for name in names:
+            path = Path(place, name)
+            with suppress(FileNotFoundError):
                 found.append((path.relative_to(folder).as_posix(), path.stat().st_size))
-        except FileNotFoundError:  # swept while we look
-            continue
     return found
