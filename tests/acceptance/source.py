@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +23,8 @@ class Source:
         self.requests: list[str] = []
         #: Statuses to answer for a path instead of its file, the first one first; then the file.
         self.failures: dict[str, list[int]] = {}
+        #: Paths that are answered only when their gate is opened.
+        self.gates: dict[str, threading.Event] = {}
         source = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -35,7 +38,7 @@ class Source:
             def log_message(self, *_arguments: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self.url = f"http://{self.host}"
@@ -47,6 +50,8 @@ class Source:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        for gate in self.gates.values():
+            gate.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -62,6 +67,8 @@ class Source:
         if self.token is not None and not query.endswith(self.token):
             self._send(handler, 409 if not query else 403, b"<Error><Code>AuthenticationFailed</Code></Error>", {})
             return
+        if name in self.gates:
+            self.gates[name].wait()
         if self.failures.get(name):
             self._send(handler, self.failures[name].pop(0), b"", {})
             return
@@ -89,6 +96,13 @@ class Source:
                 handler.wfile.write(body)
             except ConnectionError:  # the client was killed, as some tests want it
                 handler.close_connection = True
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that go in the middle are what some tests are about; anything else is told."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # typeshed's private type
 
 
 def _range(header: str | None, size: int) -> tuple[int, int]:

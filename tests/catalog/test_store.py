@@ -147,7 +147,7 @@ async def test_an_existing_item_is_refused_and_nothing_of_its_batch_is_kept(
     catalog: SqlCatalog, put: Put, item_factory: ItemFactory, check_counts: Callable[[], None]
 ) -> None:
     put("a", item_factory("one", {"version": 1}))
-    with pytest.raises(ItemAlreadyExists, match=r"^Item 'one' already exists in collection 'a'$"):
+    with pytest.raises(ItemAlreadyExists, match=r"^Item 'one' already exists in collection 'a': use another id"):
         put("a", item_factory("two"), item_factory("one", {"version": 2}))
     assert await found(catalog) == ["one"]
     assert orjson.loads(await catalog.item("a", "one"))["properties"]["version"] == 1

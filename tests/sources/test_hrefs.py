@@ -13,7 +13,7 @@ from graticule.sources import parse_href, redact
         ("./scene.tif?sig=SECRET", "relative"),
         ("/scene.tif", "relative"),
         ("//host/scene.tif?sig=SECRET", "relative"),
-        ("", "relative"),
+        ("", "empty"),
         ("s3://bucket/key", "scheme 's3'"),
         ("file:///etc/passwd", "scheme 'file'"),
         ("/vsicurl/https://host/a", "relative"),

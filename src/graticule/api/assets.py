@@ -14,6 +14,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 
 from starlette.responses import Response, StreamingResponse
 
+from graticule.api.errors import error_response
 from graticule.api.routing import Call, Endpoint
 from graticule.errors import NotFound, PreconditionFailed, RangeNotSatisfiable
 from graticule.storage import ledger
@@ -51,19 +52,23 @@ async def read_blob(call: Call) -> Response:
 
 
 async def send_blob(call: Call, container: str, key: str, *, cache_control: str) -> Response:
-    """The bytes of a blob, or a range of them, to a caller who may read it.
+    """The bytes of a blob, or a range of them, to a caller who may read it; 416 where the range lies outside.
 
     Raises:
         NotFound: there is no such blob.
         PreconditionFailed: it is not the one that the caller means.
-        RangeNotSatisfiable: the range lies outside it.
     """
     blob = await _find(call, container, key)
     headers = {**_headers(blob), "Cache-Control": cache_control}
     _check_preconditions(call, blob)
     if _not_modified(call, blob):
         return Response(status_code=304, headers=headers)
-    span = _span(call, blob)
+    try:
+        span = _span(call, blob)
+    except RangeNotSatisfiable as exc:
+        refused = error_response(exc)
+        refused.headers["Content-Range"] = f"bytes */{blob.size}"  # RFC 9110 section 15.5.17
+        return refused
     status = 200
     if span is None:
         span = _Span(0, blob.size)

@@ -43,11 +43,12 @@ async def serve_api(settings: Settings, host: str, port: int, *, tls: bool, anno
             ssl_key=files.key if files else None,
         )
         url = settings.public_url or f"{'https' if tls else 'http'}://{_authority(host, port)}"
+        if announce is not None:
+            write_address(settings.data_dir, url)  # before the first answer: who waits for /healthz may read it then
         serving = asyncio.create_task(server.serve())
         on_stop(server.stop)
         await _listening(address, port, serving)
         if announce is not None:
-            write_address(settings.data_dir, url)
             print(announce.format(url=url), flush=True)
         await serving
 

@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 #: An item whose own conversion dies this often is set aside (design: poison).
 MAX_CRASHES = 3
 
-_GONE = "the href names an asset of this catalog that does not exist (any more)."
+_GONE = "the href names an asset of this catalog that does not exist (any more): name the source of its bytes."
 
 _AFTER_FETCH = crashpoints.crash_point("ingestion.fetch.after")
 _AFTER_CONVERT = crashpoints.crash_point("ingestion.convert.after")
@@ -172,7 +172,7 @@ class Copier:
             path, outcome = await self._convert(work, key, asset, files)
             return await self._keep(work, key, asset, download, path, outcome, begun)
         except IngestionError as exc:
-            named = _named(exc, f"Item '{work.item_id}', asset '{key}'")
+            named = _named(exc, work.item_id, key)
             if not isinstance(exc, CanceledOperation):
                 await self._database.write(partial(_note_failure, work=work, key=key, error=named))
             raise named from exc
@@ -187,7 +187,10 @@ class Copier:
             return path, Outcome.UNTOUCHED
         sidecars: dict[SidecarKind, Path] = {}
         for kind, other in sidecars_of(key, assets).items():
-            await files.tasks[other]
+            try:
+                await files.tasks[other]
+            except IngestionError as exc:
+                raise _named(exc, work.item_id, other) from exc
             sidecars[kind] = self._path(work, other)
         request = ConversionRequest(
             source=path,
@@ -332,6 +335,11 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _named(error: IngestionError, subject: str) -> IngestionError:
-    message = error.message if error.message.startswith(subject) else f"{subject}: {error.message}"
-    return type(error)(message, target=error.target)
+def _named(error: IngestionError, item_id: str, asset_key: str) -> IngestionError:
+    """The error with item and asset in front; one that is about a sidecar of the asset names that already."""
+    subject = f"Item '{item_id}', asset '"
+    if error.message.startswith(subject):
+        return error
+    return type(error)(
+        f"{subject}{asset_key}': " + error.message.removeprefix(f"asset '{asset_key}': "), target=error.target
+    )

@@ -255,13 +255,14 @@ class Ingestion:
     def _collection_form(
         self, collection: Collection, bases: Sequence[str], existing: CollectionRecord | None
     ) -> bytes:
-        now = now_us()
+        now = rfc3339(now_us())
         document: dict[str, Any] = {**collection}
         if existing is not None and "assets" not in document and (kept := orjson.loads(existing.doc).get("assets")):
             document["assets"] = kept  # they have a route of their own; an empty object takes them away
         self._fold(document, bases)
-        document["msft:_created"] = rfc3339(existing.created_us if existing else now)
-        document["msft:_updated"] = rfc3339(now)
+        # As it was first told, not as the row has it: the row is written some microseconds later.
+        document["msft:_created"] = orjson.loads(existing.doc)["msft:_created"] if existing else now
+        document["msft:_updated"] = now
         return orjson.dumps(stored_form(document))
 
     def _fold(self, document: Mapping[str, Any], bases: Sequence[str]) -> None:

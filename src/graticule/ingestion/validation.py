@@ -74,7 +74,9 @@ def check_shape(document: Any, collection_id: str) -> Item:
             f"{name} has type {_short(document.get('type'))}; an Item's is 'Feature'.", target="type"
         )
     if "id" not in document:
-        raise InvalidInputData("An Item without an 'id' was sent.", target="id")
+        raise InvalidInputData(
+            "An Item without an 'id' was sent: give it one that its collection has not.", target="id"
+        )
     _check_id(document["id"], "Item", MAX_ITEM_ID)
     if not isinstance(document.get("properties"), dict):
         raise InvalidInputData(f"{name} has no 'properties' object.", target="properties")
@@ -110,7 +112,7 @@ def check_contents(item: Item, settings: Settings) -> None:
         )
     version: object = item.get("stac_version", "1.0.0")
     if not isinstance(version, str) or not version.startswith(("1.0.", "1.1.")):
-        raise StacValidationFailed(f"{name} has stac_version {_short(version)}; 1.0.0 and 1.1.0 are taken.")
+        raise StacValidationFailed(f"{name} has stac_version {_short(version)}: bring it to 1.0.0 or 1.1.0.")
     _check_bbox(item, name)
     extensions: object = item.get("stac_extensions", [])
     if not isinstance(extensions, list) or not all(isinstance(entry, str) for entry in extensions):

@@ -128,9 +128,12 @@ class Workflows:
         collection_id = operation.collection_id or ""
         record = self.catalog.collection_in(tx, collection_id)
         if record is None or record.deleting:
-            raise CollectionDoesNotExist(f"Collection '{collection_id}' does not exist (any more).")
+            raise CollectionDoesNotExist(f"Collection '{collection_id}' does not exist (any more): create it first.")
         if self.catalog.item_in(tx, collection_id, item["id"]) is not None:  # before anything is fetched
-            raise ItemAlreadyExists(f"Item '{item['id']}' already exists in collection '{collection_id}'")
+            raise ItemAlreadyExists(
+                f"Item '{item['id']}' already exists in collection '{collection_id}':"
+                " use another id, or delete that item first."
+            )
         journal.start(tx, operation)
         journal.start_item(tx, pk, seq)
         return ItemWork(

@@ -131,9 +131,8 @@ class Fetcher:
                 transfer.tries += 1
                 delay = _delay(transfer.tries, exc)
                 if transfer.tries >= self._settings.fetch_tries or patience.spent + delay > _NO_NEW_TRY:
-                    if transfer.tries > 1:
-                        exc = type(exc)(f"{exc.message} Tried {transfer.tries} times.")
-                    raise exc from None
+                    often = f" Tried {transfer.tries} times." if transfer.tries > 1 else ""
+                    raise type(exc)(f"{exc.message}{often} Check the source, or try again later.") from None
             await self._sleep(delay)
 
     async def _try(self, transfer: Transfer, patience: _Patience) -> Download:
@@ -255,7 +254,10 @@ def _mapped(transfer: Transfer) -> Iterator[None]:
         yield
     except aiohttp.ClientConnectorCertificateError as exc:
         reason = getattr(exc.certificate_error, "verify_message", None) or "it cannot be verified"
-        raise SourceCertificateRejected(f"{href}: the TLS certificate of its host is refused: {reason}.") from None
+        raise SourceCertificateRejected(
+            f"{href}: the TLS certificate of its host is refused: {reason}. Have it renewed,"
+            " or have an operator trust its authority with SSL_CERT_FILE."
+        ) from None
     except aiohttp.ClientConnectorDNSError:
         raise SourceConnectionFailed(f"{href}: the name {href.host} does not resolve to an address.") from None
     except (aiohttp.ClientSSLError, ssl.SSLError):

@@ -134,6 +134,8 @@ def _shorten(text: str, limit: int = 300) -> str:
 
 def _not_absolute(href: str, shown: str) -> str:
     scheme = _SCHEME.match(href)
+    if not href:
+        return "The href is empty: use an absolute http(s) URL."
     if scheme is None:
         return f"The href {shown} is relative: use an absolute http(s) URL."
     if scheme[1].lower() in _DEFAULT_PORTS:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +46,10 @@ def children(staging: Path) -> dict[int, psutil.Process]:
 
 def folders(staging: Path) -> list[Path]:
     return list(staging.iterdir())
+
+
+def job_folders(staging: Path) -> list[Path]:
+    return list(staging.glob("*/job"))
 
 
 def _cwd(process: psutil.Process) -> Path:
@@ -191,6 +197,34 @@ async def test_cancelling_kills_the_process(
         await job
     assert not process.is_running()
     assert not folders(staging)
+
+
+async def test_a_conversion_cancelled_as_it_ends_leaves_its_process_idle_and_no_file(
+    tmp_path: Path, staging: Path, make_raster: MakeRaster, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ConversionPool(load_settings(data_dir=tmp_path, conversion_processes=1), staging) as pool:
+        request = make_request(make_raster())
+        await pool.convert(request)
+        (before,) = children(staging)
+        cleared, go_on, remove = threading.Event(), threading.Event(), shutil.rmtree
+
+        def slow_rmtree(folder: Path, *, ignore_errors: bool) -> None:
+            if (folder / "source.tif").exists():  # the job is done
+                cleared.set()
+                go_on.wait(20)
+            remove(folder, ignore_errors=ignore_errors)
+
+        monkeypatch.setattr("graticule.ingestion.conversion.pool.shutil.rmtree", slow_rmtree)
+        task = asyncio.create_task(pool.convert(request))
+        await until(cleared.is_set)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
+        await until(lambda: not pool._busy)
+        assert job_folders(staging) == []
+        await pool.convert(request)
+        assert list(children(staging)) == [before]
 
 
 async def test_a_raster_that_needs_too_much_memory_fails_with_the_setting(

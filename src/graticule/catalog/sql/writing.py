@@ -76,7 +76,9 @@ class ItemWriter:
             item_id = item.columns.id
             if item_id in taken:
                 raise ItemAlreadyExists(
-                    f"Item '{item_id}' already exists in collection '{self._collection_id}'", target=item_id
+                    f"Item '{item_id}' already exists in collection '{self._collection_id}':"
+                    " use another id, or delete that item first.",
+                    target=item_id,
                 )
             taken.add(item_id)
 

@@ -13,10 +13,11 @@ import math
 import os
 import shutil
 import stat
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 from graticule import errors
 from graticule.ingestion.conversion.models import (
@@ -30,6 +31,9 @@ from graticule.ingestion.conversion.process import ChildProcess, Limits, sweep_f
 from graticule.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: Of the errors that a child may name: others are ours alone to raise.
 _CHILD_ERRORS: dict[str, type[errors.IngestionError]] = {
@@ -113,11 +117,11 @@ class ConversionPool:
     async def _convert(self, request: ConversionRequest) -> ConversionResult:
         child = await self._take()
         try:
-            await asyncio.to_thread(_lay_out, request, child.job_folder)
+            await _in_thread(_lay_out, request, child.job_folder)
             answer = await child.run(self._job(request), seconds=request.timeout or self._timeout)
-            result = await asyncio.to_thread(_result, request, answer, child.job_folder)
+            result = await _in_thread(_result, request, answer, child.job_folder)
         except tuple(_CHILD_ERRORS.values()):
-            await self._give_back(child)
+            await self._surely(self._give_back(child))
             raise
         except errors.ConversionCrashed:
             await self._discard(child)
@@ -130,7 +134,7 @@ class ConversionPool:
         except BaseException:
             await self._discard(child)
             raise
-        await self._give_back(child)
+        await self._surely(self._give_back(child))
         return result
 
     def _job(self, request: ConversionRequest) -> dict[str, Any]:
@@ -167,20 +171,28 @@ class ConversionPool:
 
     async def _give_back(self, child: ChildProcess) -> None:
         child.log_stderr()
+        await asyncio.to_thread(shutil.rmtree, child.job_folder, ignore_errors=True)
         is_worn = child.jobs >= self._jobs_per_process or child.memory_bytes > self._most_memory_bytes
         if is_worn or self._is_closed or not child.is_alive:
             await self._discard(child)
             return
-        await asyncio.to_thread(shutil.rmtree, child.job_folder, ignore_errors=True)
         self._busy.discard(child)
         timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._retire, child)
         self._idle.append((child, timer))
 
     def _retire(self, child: ChildProcess) -> None:
         self._idle = [(other, timer) for other, timer in self._idle if other is not child]
-        task = asyncio.create_task(child.retire())
+        self._keep(child.retire())
+
+    async def _surely(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it also when cancelled: a process that is neither idle nor ended would stay for ever, with its files."""
+        await asyncio.shield(self._keep(work))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+        return task
 
     async def _discard(self, child: ChildProcess) -> None:
         self._busy.discard(child)
@@ -195,6 +207,20 @@ class ConversionPool:
                 ", ".join(weak),
                 extra={"action": "conversion_unconfined"},
             )
+
+
+async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """As `asyncio.to_thread`, but the thread has ended when this has, cancelled or not: its folder is removed next."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        while not work.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({work})
+        if not work.cancelled():
+            work.exception()  # told to nobody, so that the loop does not complain
+        raise
 
 
 def _lay_out(request: ConversionRequest, folder: Path) -> None:

@@ -92,8 +92,8 @@ def driver_of(path: Path) -> str:
     elif text.startswith((b"{", b"[")):
         looks = "is a JSON document"
     elif head.startswith((b"PK\x03\x04", b"\x1f\x8b")):
-        looks = "is a compressed archive: unpack it first"
-    raise CogTransformationError(f"the file {looks} ({_FORMATS_TAKEN})")
+        looks = "is a compressed archive, to be unpacked first"
+    raise CogTransformationError(f"the file {looks} ({_FORMATS_TAKEN}): check the href and the asset's type")
 
 
 def open_raster(path: Path, driver: str, **options: Any) -> Any:
