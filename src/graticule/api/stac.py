@@ -18,11 +18,27 @@ from graticule.stac.links import feature_collection
 from graticule.stac.search import Search, parse_search
 from graticule.workflows.journal import Operation
 
-#: Each class is true of this server, and tests hold it to that; the filter classes come with the search language.
+#: Each class is true of this server, and tests hold it to that.
 CONFORMANCE = (
+    "http://www.opengis.net/spec/cql2/1.0/conf/accent-insensitive-comparison",
+    "http://www.opengis.net/spec/cql2/1.0/conf/advanced-comparison-operators",
+    "http://www.opengis.net/spec/cql2/1.0/conf/arithmetic",
+    "http://www.opengis.net/spec/cql2/1.0/conf/array-functions",
+    "http://www.opengis.net/spec/cql2/1.0/conf/basic-cql2",
+    "http://www.opengis.net/spec/cql2/1.0/conf/basic-spatial-functions",
+    "http://www.opengis.net/spec/cql2/1.0/conf/basic-spatial-functions-plus",
+    "http://www.opengis.net/spec/cql2/1.0/conf/case-insensitive-comparison",
+    "http://www.opengis.net/spec/cql2/1.0/conf/cql2-json",
+    "http://www.opengis.net/spec/cql2/1.0/conf/cql2-text",
+    "http://www.opengis.net/spec/cql2/1.0/conf/property-property",
+    "http://www.opengis.net/spec/cql2/1.0/conf/spatial-functions",
+    "http://www.opengis.net/spec/cql2/1.0/conf/temporal-functions",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/oas30",
+    "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf/features-filter",
+    "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf/filter",
+    "https://api.stacspec.org/v1.0.0-rc.2/item-search#filter",
     "https://api.stacspec.org/v1.0.0/collections",
     "https://api.stacspec.org/v1.0.0/core",
     "https://api.stacspec.org/v1.0.0/item-search",
@@ -33,7 +49,7 @@ CONFORMANCE = (
 MAX_SEARCH_BYTES = 1_000_000
 
 #: Search members that this catalog does not evaluate yet: refused, because ignoring a filter gives wrong answers.
-UNSUPPORTED = ("filter", "query", "sortby", "fields")
+UNSUPPORTED = ("query", "sortby", "fields")
 
 
 async def landing_page(call: Call) -> Response:
@@ -149,7 +165,7 @@ async def list_items(call: Call) -> Response:
     documents = Documents(call)
     await call.services.catalog.collection(collection_id)
     asked = call.lists("bbox")
-    parameters: JsonObject = {name: asked[name] for name in ("limit", "bbox", "datetime", "token") if name in asked}
+    parameters: JsonObject = {name: asked[name] for name in _CONDITIONS if name in asked}
     search = parse_search(parameters | {"collections": [collection_id]})
     page = await call.services.catalog.search(search)
     links = call.links
@@ -222,7 +238,7 @@ def _search(parameters: JsonObject) -> Search:
     for name in UNSUPPORTED:
         if parameters.get(name) not in (None, "", [], {}):
             raise InvalidParameter(
-                f"'{name}' is not supported by this version: search by collections, ids, bbox and datetime.",
+                f"'{name}' is not supported by this version: search by collections, ids, bbox, datetime and filter.",
                 target=name,
             )
     return parse_search(parameters)
@@ -257,7 +273,9 @@ COLLECTION = "/stac/collections/{collectionId}"
 ITEMS = COLLECTION + "/items"
 ITEM = ITEMS + "/{itemId}"
 _SIGN = ("sign", "duration")
-_LIST = ("limit", "bbox", "datetime", "token", *_SIGN)
+_FILTER = ("filter", "filter-lang", "filter-crs")
+_CONDITIONS = ("limit", "bbox", "datetime", "token", *_FILTER, "filter_lang", "filter_crs")
+_LIST = ("limit", "bbox", "datetime", "token", *_FILTER, *_SIGN)
 
 ENDPOINTS = (
     Endpoint("GET", "/stac", landing_page, Role.READER, "Landing page"),

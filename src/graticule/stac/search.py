@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from graticule.errors import InvalidParameter
 from graticule.stac.bbox import BBox, parse_bbox
+from graticule.stac.cql2 import Expression, parse_filter
 from graticule.stac.datetimes import TimeInterval, parse_datetime
 from graticule.stac.geometry import Shape, parse_shape
 
@@ -32,6 +33,8 @@ class Search:
     limit: int = DEFAULT_LIMIT
     #: Where the page begins: `ItemPage.next_token` of the page before.
     token: str | None = None
+    #: CQL2, the parameter ``filter``.
+    filter: Expression | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be asked together."""
@@ -61,6 +64,7 @@ def parse_search(parameters: Mapping[str, Any]) -> Search:
         datetime=optional("datetime", parse_datetime),
         limit=parse_limit(parameters.get("limit")),
         token=optional("token", _parse_token),
+        filter=parse_filter(parameters),
     )
 
 
