@@ -139,6 +139,8 @@ def commands() -> str:
 
 
 def _option(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return f"`{parameter.opts[0]}`"
     takes = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
     return f"`{parameter.opts[0]}{takes}`"
 

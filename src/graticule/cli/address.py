@@ -7,9 +7,12 @@ import os
 import secrets
 import socket
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from graticule.errors import SettingsError
+
+if TYPE_CHECKING:
+    from graticule.settings import Settings
 
 #: Where `graticule serve` listens unless told otherwise.
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
@@ -45,3 +48,9 @@ def read_address(data_dir: Path) -> str:
         return DEFAULT_URL
     url = noted.get("url") if isinstance(noted, dict) else None
     return url if isinstance(url, str) and url.startswith(("http://", "https://")) else DEFAULT_URL
+
+
+def base_urls(settings: Settings) -> list[str]:
+    """The base URLs that clients know the catalog by, the best first."""
+    known = (settings.public_url, read_address(settings.data_dir))
+    return list(dict.fromkeys(url for url in known if url is not None))

@@ -19,6 +19,8 @@ DataDir = Annotated[
     ),
 ]
 
+Json = Annotated[bool, typer.Option("--json", help="Write progress and outcome as lines of JSON.")]
+
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST: Final = timedelta(days=365)
 

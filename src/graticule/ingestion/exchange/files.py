@@ -1,0 +1,206 @@
+"""The files of an exchange: how they are laid out, read line by line, and written so that a half is never a whole.
+
+DIR/{collection}/collection.json     one Collection
+DIR/{collection}/items.ndjson        its Items, one a line
+FILE.ndjson                          Collections and Items, one a line; an Item that names no collection belongs
+                                     to the Collection before it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, Self
+
+import orjson
+
+from graticule.errors import InvalidParameter
+
+COLLECTION_FILE: Final = "collection.json"
+COLLECTIONS_FILE: Final = "collections.ndjson"
+ITEMS_FILE: Final = "items.ndjson"
+
+#: What a folder's name may have, in bytes; file systems allow 255.
+_LONGEST_NAME: Final = 200
+_CHUNK: Final = 1 << 20
+
+
+# --- reading
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file to load."""
+
+    #: None: standard input.
+    path: Path | None
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return "-" if self.path is None else str(self.path)
+
+    @property
+    def size(self) -> int:
+        """Bytes; 0 where that is not known."""
+        return 0 if self.path is None else self.path.stat().st_size
+
+    @property
+    def is_one_document(self) -> bool:
+        """Does it hold one document, over however many lines?"""
+        return self.path is not None and self.path.suffix == ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that is not blank."""
+
+    #: From 1.
+    number: int
+    #: Without the ends of the line; None: it is longer than allowed.
+    text: bytes | None
+    #: Bytes of the file up to its end.
+    offset: int
+
+
+def find_files(path: Path) -> list[SourceFile]:
+    """The files to load from a path: a file, ``-`` for standard input, or a folder of the layout above.
+
+    Raises:
+        InvalidParameter: there is nothing to load.
+    """
+    if str(path) == "-":
+        return [SourceFile(None)]
+    if path.is_file() or path.is_fifo():
+        return [SourceFile(path)]
+    if not path.is_dir():
+        raise InvalidParameter(f"{path} does not exist.", target=str(path))
+    folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())]
+    names = (COLLECTIONS_FILE, COLLECTION_FILE, ITEMS_FILE)
+    found = [SourceFile(folder / name) for folder in folders for name in names if (folder / name).is_file()]
+    if not found:
+        raise InvalidParameter(
+            f"{path} holds no {COLLECTION_FILE}, {COLLECTIONS_FILE} or {ITEMS_FILE}, nor do its folders.",
+            target=str(path),
+        )
+    return found
+
+
+def read_lines(file: SourceFile, longest: int) -> Iterator[Line]:
+    """The lines of a file; of one longer than `longest` bytes only the number."""
+    with _opened(file) as stream:
+        if file.is_one_document:
+            text = stream.read(longest + 1)
+            yield Line(1, _stripped(text) if len(text) <= longest else None, len(text))
+            return
+        offset = number = 0
+        while line := stream.readline(longest + 1):
+            number += 1
+            offset += len(line)
+            if len(line) > longest and not line.endswith(b"\n"):
+                while rest := stream.readline(_CHUNK):
+                    offset += len(rest)
+                    if rest.endswith(b"\n"):
+                        break
+                yield Line(number, None, offset)
+            elif text := _stripped(line):
+                yield Line(number, text, offset)
+
+
+@contextmanager
+def _opened(file: SourceFile) -> Iterator[IO[bytes]]:
+    if file.path is None:
+        yield sys.stdin.buffer
+        return
+    with file.path.open("rb") as stream:
+        yield stream
+
+
+def _stripped(text: bytes) -> bytes:
+    # A byte order mark, or the record separators of GeoJSON text sequences (RFC 8142), are no part of a document.
+    return text.removeprefix(b"\xef\xbb\xbf").strip(b"\x1e \t\r\n")
+
+
+# --- writing
+
+
+def folder_name(collection_id: str) -> str:
+    """The name of a collection's folder: its id, or where a file system cannot have that, its beginning and a hash."""
+    name = collection_id.encode()
+    if len(name) <= _LONGEST_NAME and not collection_id.startswith("."):
+        return collection_id
+    digest = hashlib.sha256(name).hexdigest()[:16]
+    return f"{name[: _LONGEST_NAME - 17].decode(errors='ignore').lstrip('.')}-{digest}"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a small file: it is there whole, or as it was before."""
+    temporary = path.with_name(path.name + ".partial")
+    with temporary.open("wb") as file:
+        file.write(content)
+        _sync(file)
+    temporary.replace(path)
+
+
+class PartialFile:
+    """A large file while it is written: ``NAME.partial``, and beside it how far that got. Complete, it is ``NAME``."""
+
+    def __init__(self, path: Path, *, resume: bool, base: str) -> None:
+        """Begin, or go on where an interrupted writer with the same base URL stopped.
+
+        Attribute `mark`: what was last given to `note`; None at the beginning.
+        """
+        self.path = path
+        self.mark: Any = None
+        self._base = base
+        self._partial = path.with_name(path.name + ".partial")
+        self._state = path.with_name(path.name + ".partial.state")
+        length = self._resumed() if resume else 0
+        self._file = self._partial.open("r+b" if length else "wb")
+        self._file.truncate(length)
+        self._file.seek(length)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, content: bytes) -> None:
+        """Append."""
+        self._file.write(content)
+
+    def note(self, mark: Any) -> None:
+        """Remember how far it is: JSON that `mark` is after an interruption here or later."""
+        _sync(self._file)
+        state = {"base": self._base, "bytes": self._file.tell(), "mark": mark}
+        write_whole(self._state, orjson.dumps(state))
+
+    def finish(self) -> None:
+        """Give the file its name."""
+        _sync(self._file)
+        self._file.close()
+        self._partial.replace(self.path)
+        self._state.unlink(missing_ok=True)
+
+    def _resumed(self) -> int:
+        """Length of what can be kept, bytes."""
+        try:
+            state = orjson.loads(self._state.read_bytes())
+            kept = state["base"] == self._base and self._partial.stat().st_size >= state["bytes"]
+        except (FileNotFoundError, ValueError):
+            return 0
+        if not kept:
+            return 0
+        self.mark = state["mark"]
+        return int(state["bytes"])
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
