@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -20,7 +21,7 @@ from graticule.catalog.sql.dialects import SqliteDialect
 from graticule.catalog.sql.filtering import compile_filter
 from graticule.catalog.sql.searching import answer
 from graticule.catalog.tokens import decode_token
-from graticule.database import Database
+from graticule.database import Connection, Database
 from graticule.stac.cql2 import parse_json, parse_text
 from graticule.stac.cql2.evaluation import Filter
 from graticule.stac.search import Search, parse_search
@@ -73,23 +74,23 @@ def items() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 class Loaded:
-    def __init__(self) -> None:
+    """A catalog, and its items in the order of a search."""
+
+    def __init__(self, given: Iterable[tuple[str, dict[str, Any]]], names: Iterable[str] = ()) -> None:
         self.database = Database(None)
         self.catalog = SqlCatalog(self.database)
         self.keyed: list[tuple[Key, str, dict[str, Any]]] = []
-        for name in COLLECTIONS:
-            add = partial(self.catalog.add_collection, collection_id=name, doc=b"{}", container=name)
-            self.database.write_now(add)
-        documents: dict[str, dict[str, Any]] = {name: {} for name in COLLECTIONS}
-        for collection, item in items():
-            documents[collection][item["id"]] = item
-        for number, name in enumerate(COLLECTIONS, 1):
-            batch: Any = list(documents[name].values())
-            self.database.write_now(
-                lambda tx, name=name, batch=batch: self.catalog.put_items(tx, name, batch, on_conflict=OnConflict.ERROR)  # type: ignore[misc]
-            )
-            self.keyed += [((prepare_item(item).columns.t, item["id"], number), name, item) for item in batch]
+        documents: dict[str, dict[str, Any]] = {name: {} for name in names}
+        for collection, item in given:
+            documents.setdefault(collection, {})[item["id"]] = item
+        for number, (name, by_id) in enumerate(documents.items(), 1):
+            self.database.write_now(partial(self._fill, name=name, batch=list(by_id.values())))
+            self.keyed += [((prepare_item(item).columns.t, item["id"], number), name, item) for item in by_id.values()]
         self.keyed.sort(key=lambda one: one[0], reverse=True)
+
+    def _fill(self, tx: Connection, *, name: str, batch: list[Any]) -> None:
+        self.catalog.add_collection(tx, name, b"{}", name)
+        self.catalog.put_items(tx, name, batch, on_conflict=OnConflict.ERROR)
 
     def page(self, search: Search, scan_limit: int) -> ItemPage:
         after = None if search.token is None else decode_token(search.token)
@@ -127,7 +128,7 @@ class Loaded:
 
 @pytest.fixture(scope="module")
 def loaded() -> Iterator[Loaded]:
-    loaded = Loaded()
+    loaded = Loaded(items(), COLLECTIONS)
     yield loaded
     loaded.database.close()
 
@@ -361,3 +362,35 @@ async def test_a_filtered_search_of_the_catalog(loaded: Loaded) -> None:
     assert len(page.items) == 3
     everything = await loaded.catalog.search(Search(filter=parse_text("collection = 'nowhere'")))
     assert (everything.items, everything.next_token, everything.matched) == ([], None, 0)
+
+
+# --- real items ------------------------------------------------------------------------------------------------------
+
+REAL = [
+    "eo:cloud_cover < 20 and s_intersects(geometry, BBOX(-180,-90,0,90))",
+    "datetime >= '2020-01-01T00:00:00Z' and casei(platform) like 'landsat%'",
+    "anyinteracts(datetime, INTERVAL('2019-01-01', '2021-12-31')) and not gsd is null",
+    "gsd * 2 <= 2 or instruments is not null and a_contains(instruments, ('oli'))",
+    "proj:epsg between 32601 and 32660 or s_within(geometry, POLYGON((-130 20,-60 20,-60 50,-130 50,-130 20)))",
+    "id like '%\\_2%' and datetime < DATE('2023-01-01')",
+]
+
+
+@pytest.mark.parametrize("text", REAL)
+def test_real_items_are_filtered_by_what_their_documents_say(real: Loaded, text: str) -> None:
+    search = Search(filter=parse_text(text), limit=100)
+    expected = real.expected(search)
+    assert 0 < len(expected) < len(real.keyed)
+    assert real.found(search) == expected
+
+
+@pytest.fixture(scope="module")
+def real(test_data: Path) -> Iterator[Loaded]:
+    files = sorted((test_data / "stac" / "items").rglob("*.ndjson"))
+    loaded = Loaded(
+        (f"{file.parent.name}/{file.stem}", orjson.loads(line))
+        for file in files
+        for line in file.read_bytes().splitlines()[:60]
+    )
+    yield loaded
+    loaded.database.close()
