@@ -262,6 +262,12 @@ class TotalAssetsExceeded(ValidityError):
     code = "TotalAssetsExceeded"
 
 
+class PatchValidation(ValidityError):
+    """The patch is no merge patch (RFC 7396), or what it leaves is no Item."""
+
+    code = "PatchValidation"
+
+
 class PostItemCollectionSizeExceeded(ValidityError):
     """The body has more items than allowed."""
 

@@ -26,6 +26,7 @@ from graticule.configuration import Configuration, forget_collection
 from graticule.database import Connection, Database
 from graticule.ingestion.collection_assets import CollectionAssets
 from graticule.ingestion.service import TASKS, Ingestion
+from graticule.ingestion.updating import Updater
 from graticule.sealing import Sealer, open_sealer, prepare_data_dir
 from graticule.settings import Settings
 from graticule.storage import AssetStore, ManagedHrefs
@@ -48,6 +49,7 @@ class Services:
     managed_identity: ManagedIdentity
     tokens: Tokens
     ingestion: Ingestion
+    updater: Updater
     collection_assets: CollectionAssets
     configuration: Configuration
 
@@ -73,6 +75,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         issuer = open_issuer(database, sealer, settings)
         hrefs = ManagedHrefs(issuer.catalog_id.replace("-", ""))
         store = AssetStore.local(settings.assets_dir)
+        updater = Updater(settings=settings, catalog=catalog, hrefs=hrefs)
         engine.declare(*TASKS)
         yield Services(
             settings=settings,
@@ -87,8 +90,15 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             managed_identity=open_managed_identity(database, sealer, settings, issuer),
             tokens=open_tokens(database, sealer, settings),
             ingestion=Ingestion(
-                settings=settings, database=database, catalog=catalog, engine=engine, sealer=sealer, hrefs=hrefs
+                settings=settings,
+                database=database,
+                catalog=catalog,
+                engine=engine,
+                sealer=sealer,
+                hrefs=hrefs,
+                updater=updater,
             ),
+            updater=updater,
             collection_assets=CollectionAssets(
                 database=database,
                 catalog=catalog,
@@ -128,6 +138,7 @@ async def open_work(services: Services) -> AsyncIterator[None]:
             sealer=services.sealer,
             store=services.store,
             copier=copier,
+            updater=services.updater,
             forget_collection=services.forget_collection,
         ).register()
         yield

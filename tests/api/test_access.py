@@ -64,6 +64,8 @@ ADMINISTRATORS = {
     "PUT /stac/collections/{collectionId}",
     "DELETE /stac/collections/{collectionId}",
     "POST /stac/collections/{collectionId}/items",
+    "PUT /stac/collections/{collectionId}/items/{itemId}",
+    "PATCH /stac/collections/{collectionId}/items/{itemId}",
     "DELETE /stac/collections/{collectionId}/items/{itemId}",
     "POST /stac/collections/{collectionId}/assets",
     "PUT /stac/collections/{collectionId}/assets/{assetId}",
