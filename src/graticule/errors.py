@@ -180,6 +180,12 @@ class PublicAccessRestricted(SourceError):
     code = "PublicAccessRestricted"
 
 
+class ManagedIdentityInfoNotFound(SourceError):
+    """The ingestion source names a managed identity that this catalog does not have: use a SAS token."""
+
+    code = "ManagedIdentityInfoNotFound"
+
+
 class SourceTimeout(SourceError):
     """The source did not answer in time."""
 

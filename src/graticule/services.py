@@ -29,6 +29,7 @@ from graticule.ingestion.service import TASKS, Ingestion
 from graticule.ingestion.updating import Updater
 from graticule.sealing import Sealer, open_sealer, prepare_data_dir
 from graticule.settings import Settings
+from graticule.sources import Sources
 from graticule.storage import AssetStore, ManagedHrefs
 from graticule.workflows import Engine
 
@@ -52,6 +53,7 @@ class Services:
     updater: Updater
     collection_assets: CollectionAssets
     configuration: Configuration
+    sources: Sources
 
     def forget_collection(self, tx: Connection, collection_id: str) -> None:
         """Clear what other rooms keep for a collection that is being deleted."""
@@ -108,6 +110,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 folder=settings.uploads_dir,
             ),
             configuration=Configuration(database=database, catalog=catalog),
+            sources=Sources(settings=settings, database=database, sealer=sealer),
         )
 
 
@@ -118,10 +121,13 @@ async def open_work(services: Services) -> AsyncIterator[None]:
     from graticule.ingestion.conversion.pool import ConversionPool  # noqa: PLC0415
     from graticule.ingestion.copying import Copier  # noqa: PLC0415
     from graticule.ingestion.workflows import Workflows  # noqa: PLC0415
-    from graticule.sources import Fetcher  # noqa: PLC0415
+    from graticule.sources.fetcher import Fetcher  # noqa: PLC0415
 
     settings = services.settings
-    async with Fetcher(settings) as fetcher, ConversionPool(settings, settings.staging_dir) as pool:
+    async with (
+        Fetcher(settings, credentials=services.sources.credential) as fetcher,
+        ConversionPool(settings, settings.staging_dir) as pool,
+    ):
         copier = Copier(
             settings=settings,
             database=services.database,
