@@ -66,7 +66,7 @@ def test_a_managed_identity_is_understood(guard: Guard) -> None:
         (sas(url="container"), "connectionInfo.containerUrl"),
         (sas(url="http://account.blob.core.windows.net/container"), "connectionInfo.containerUrl"),
         (sas(url="https://127.0.0.1/container"), "connectionInfo.containerUrl"),
-        (sas(url="https://user:hunter22@host.test/container"), "connectionInfo.containerUrl"),
+        (sas(url="https://user:hunter22@host.test/container"), "connectionInfo.containerUrl"),  # leak-ok: made up
         (sas(url="https://account.blob.core.windows.net"), "connectionInfo.containerUrl"),
         (sas(url="https://account.blob.core.windows.net/"), "connectionInfo.containerUrl"),
         (sas(url=f"{CONTAINER}/folder"), "connectionInfo.containerUrl"),
