@@ -180,6 +180,12 @@ class PublicAccessRestricted(SourceError):
     code = "PublicAccessRestricted"
 
 
+class ManagedIdentityInfoNotFound(SourceError):
+    """The ingestion source names a managed identity that this catalog does not have: use a SAS token."""
+
+    code = "ManagedIdentityInfoNotFound"
+
+
 class SourceTimeout(SourceError):
     """The source did not answer in time."""
 
@@ -260,6 +266,12 @@ class TotalAssetsExceeded(ValidityError):
     """The item has more assets than allowed."""
 
     code = "TotalAssetsExceeded"
+
+
+class PatchValidation(ValidityError):
+    """The patch is no merge patch (RFC 7396), or what it leaves is no Item."""
+
+    code = "PatchValidation"
 
 
 class PostItemCollectionSizeExceeded(ValidityError):

@@ -26,8 +26,10 @@ from graticule.configuration import Configuration, forget_collection
 from graticule.database import Connection, Database
 from graticule.ingestion.collection_assets import CollectionAssets
 from graticule.ingestion.service import TASKS, Ingestion
+from graticule.ingestion.updating import Updater
 from graticule.sealing import Sealer, open_sealer, prepare_data_dir
 from graticule.settings import Settings
+from graticule.sources import Sources
 from graticule.storage import AssetStore, ManagedHrefs
 from graticule.workflows import Engine
 
@@ -48,8 +50,10 @@ class Services:
     managed_identity: ManagedIdentity
     tokens: Tokens
     ingestion: Ingestion
+    updater: Updater
     collection_assets: CollectionAssets
     configuration: Configuration
+    sources: Sources
 
     def forget_collection(self, tx: Connection, collection_id: str) -> None:
         """Clear what other rooms keep for a collection that is being deleted."""
@@ -73,6 +77,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         issuer = open_issuer(database, sealer, settings)
         hrefs = ManagedHrefs(issuer.catalog_id.replace("-", ""))
         store = AssetStore.local(settings.assets_dir)
+        updater = Updater(settings=settings, catalog=catalog, hrefs=hrefs)
         engine.declare(*TASKS)
         yield Services(
             settings=settings,
@@ -87,8 +92,15 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             managed_identity=open_managed_identity(database, sealer, settings, issuer),
             tokens=open_tokens(database, sealer, settings),
             ingestion=Ingestion(
-                settings=settings, database=database, catalog=catalog, engine=engine, sealer=sealer, hrefs=hrefs
+                settings=settings,
+                database=database,
+                catalog=catalog,
+                engine=engine,
+                sealer=sealer,
+                hrefs=hrefs,
+                updater=updater,
             ),
+            updater=updater,
             collection_assets=CollectionAssets(
                 database=database,
                 catalog=catalog,
@@ -98,6 +110,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 folder=settings.uploads_dir,
             ),
             configuration=Configuration(database=database, catalog=catalog),
+            sources=Sources(settings=settings, database=database, sealer=sealer),
         )
 
 
@@ -108,10 +121,13 @@ async def open_work(services: Services) -> AsyncIterator[None]:
     from graticule.ingestion.conversion.pool import ConversionPool  # noqa: PLC0415
     from graticule.ingestion.copying import Copier  # noqa: PLC0415
     from graticule.ingestion.workflows import Workflows  # noqa: PLC0415
-    from graticule.sources import Fetcher  # noqa: PLC0415
+    from graticule.sources.fetcher import Fetcher  # noqa: PLC0415
 
     settings = services.settings
-    async with Fetcher(settings) as fetcher, ConversionPool(settings, settings.staging_dir) as pool:
+    async with (
+        Fetcher(settings, credentials=services.sources.credential) as fetcher,
+        ConversionPool(settings, settings.staging_dir) as pool,
+    ):
         copier = Copier(
             settings=settings,
             database=services.database,
@@ -128,6 +144,7 @@ async def open_work(services: Services) -> AsyncIterator[None]:
             sealer=services.sealer,
             store=services.store,
             copier=copier,
+            updater=services.updater,
             forget_collection=services.forget_collection,
         ).register()
         yield

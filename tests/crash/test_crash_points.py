@@ -39,6 +39,11 @@ def _work(client: Client, source: Source) -> None:
         client.send("POST", "collections", collection(f"dropped-{n}"))
         client.post_items(f"dropped-{n}", [item(f"dropped-{n}", "one", {"cog": source.href("cog1.tif")})])
         client.settle()
+        # A file is replaced, one stays, one comes, and one goes; then only text changes.
+        assets = {"cog": {"href": source.href("cog3.tif"), "type": "image/tiff"}, "striped": None}
+        assets["cog-too"] = {"href": source.href("cog2.tif"), "type": "image/tiff"}
+        client.update("PATCH", "kept", f"good-{n}", 1, {"assets": assets})
+        client.update("PUT", "kept", f"bare-{n}", 1, item("kept", f"bare-{n}", {}))
     for n in range(4):
         client.upload("POST", "kept", f"picture-{n}", f"first {n}".encode())
     client.upload("PUT", "kept", "picture-0", b"second")

@@ -90,6 +90,8 @@ class Client:
         self.promised: dict[str, str] = {}
         #: (collection, item) that were sent, acknowledged or not.
         self.attempted: set[tuple[str, str]] = set()
+        #: (collection, item) → the revision that the last acknowledged update gave it, and the operation that does so.
+        self.updated: dict[tuple[str, str], tuple[int, str]] = {}
         #: (collection, asset key) of acknowledged uploads → the checksum of their bytes.
         self.uploaded: dict[tuple[str, str], str] = {}
 
@@ -132,6 +134,13 @@ class Client:
         self.attempted |= {(collection_id, entry["id"]) for entry in items}
         body = {"type": "FeatureCollection", "features": list(items)}
         return self.send("POST", f"collections/{collection_id}/items", body)
+
+    def update(self, method: str, collection_id: str, item_id: str, revision: int, change: dict[str, Any]) -> None:
+        """Replace (PUT) or patch (PATCH) an item, whose properties then have this revision."""
+        change = {**change, "properties": {**change.get("properties", {}), "revision": revision}}
+        operation = self.send(method, f"collections/{collection_id}/items/{item_id}", change)
+        assert operation is not None
+        self.updated[collection_id, item_id] = (revision, operation["id"])
 
     def settle(self) -> dict[str, dict[str, Any]]:
         """Wait until every promised operation has ended; answers them by id."""
@@ -199,6 +208,12 @@ def check(data_dir: Path, client: Client, sources: Source) -> dict[str, int]:
     }
     documents = [document for _, _, document in present] + [document for _, document in collections]
     named, halves = _named_blobs(documents, live, data_dir, sources)
+    properties = {(collection_id, item_id): document["properties"] for collection_id, item_id, document in present}
+    updates = {
+        name: revision
+        for name, (revision, operation) in client.updated.items()
+        if name in expected and ended[operation]["status"] == "Succeeded"
+    }
     uploads = {
         (collection_id, key): live.get(_blob_name(asset), (0, ""))[1]
         for collection_id, document in collections
@@ -206,6 +221,8 @@ def check(data_dir: Path, client: Client, sources: Source) -> dict[str, int]:
     }
     return {
         "lost uploads": sum(uploads.get(name) != checksum for name, checksum in client.uploaded.items()),
+        "failed updates": sum(ended[operation]["status"] != "Succeeded" for _, operation in client.updated.values()),
+        "lost updates": sum(properties.get(name, {}).get("revision") != rev for name, rev in updates.items()),
         "lost": len(expected - set(names)),
         "duplicate": len(names) - len(set(names)),
         "unasked": len(set(names) - client.attempted),

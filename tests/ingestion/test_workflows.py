@@ -61,6 +61,7 @@ async def working(services: Services, copies: Any) -> AsyncIterator[Workflows]:
         sealer=services.sealer,
         store=services.store,
         copier=copies,
+        updater=services.updater,
         forget_collection=forget_collection,
     )
     workflows.register()

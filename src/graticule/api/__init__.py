@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from graticule.api import assets, collection_assets, configuration, health, identity, ingestion, sas, stac
+from graticule.api import assets, collection_assets, configuration, health, identity, ingestion, sas, sources, stac
 from graticule.api.routing import Call, Endpoint, json_response
 
 #: Everything that is served. Those without a role are public: health, issuer discovery and keys, the managed-identity
@@ -19,6 +19,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *collection_assets.ENDPOINTS,
     *configuration.ENDPOINTS,
     *ingestion.ENDPOINTS,
+    *sources.ENDPOINTS,
     *sas.ENDPOINTS,
     *assets.ENDPOINTS,
 )

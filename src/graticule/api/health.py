@@ -43,7 +43,8 @@ def openapi(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
         if endpoint.handler.__doc__:
             operation["description"] = endpoint.handler.__doc__
         if endpoint.method in {"POST", "PUT", "PATCH"}:
-            operation["requestBody"] = {"content": {"application/json": {"schema": {}}}}
+            kinds = ("application/json", *(("application/merge-patch+json",) if endpoint.method == "PATCH" else ()))
+            operation["requestBody"] = {"content": {kind: {"schema": {}} for kind in kinds}}
         paths.setdefault(path, {})[endpoint.method.lower()] = operation
     return {
         "openapi": "3.0.3",

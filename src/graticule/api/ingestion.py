@@ -19,9 +19,7 @@ _WHOLE = re.compile(r"[0-9]{1,15}")  # a row offset of SQLite has 64 bits
 
 async def list_operations(call: Call) -> Response:
     """``GET /inma/operations``: newest first."""
-    top = _whole(call, "$top", DEFAULT_PAGE, least=1)
-    skip = _whole(call, "$skip", 0, least=0)
-    top = min(top, LARGEST_PAGE)
+    top, skip = paging(call)
     status = _status(call.query.get("status"))
     collection_id = call.query.get("collectionId")
     found = await call.services.ingestion.operations(top=top + 1, skip=skip, collection_id=collection_id, status=status)
@@ -49,6 +47,16 @@ async def cancel_all_operations(call: Call) -> Response:
     """``DELETE /inma/operations``: cancels all that is pending or running, in the whole catalog."""
     await call.services.ingestion.cancel_all()
     return Response(status_code=204)
+
+
+def paging(call: Call) -> tuple[int, int]:
+    """How many entries of a list are asked for, and how many are skipped (api.md 1.4).
+
+    Raises:
+        InvalidParameter: one of the two is no whole number.
+    """
+    top = _whole(call, "$top", DEFAULT_PAGE, least=1)
+    return min(top, LARGEST_PAGE), _whole(call, "$skip", 0, least=0)
 
 
 def _whole(call: Call, name: str, default: int, *, least: int) -> int:

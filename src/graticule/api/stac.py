@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.responses import Response
@@ -152,6 +153,23 @@ async def get_item(call: Call) -> Response:
     return Response(await documents.item(stored), media_type=GEOJSON)
 
 
+async def replace_item(call: Call) -> Response:
+    """``PUT /stac/collections/{collectionId}/items/{itemId}``: the whole Item."""
+    return await _changed(call, call.services.ingestion.replace_item)
+
+
+async def patch_item(call: Call) -> Response:
+    """``PATCH /stac/collections/{collectionId}/items/{itemId}``: a merge patch (RFC 7396), whatever its media type."""
+    return await _changed(call, call.services.ingestion.patch_item)
+
+
+async def _changed(call: Call, change: Callable[[str, str, Any, tuple[str, ...]], Awaitable[Operation]]) -> Response:
+    collection_id = call.path["collectionId"]
+    await call.services.catalog.collection(collection_id)  # 404 before a large body is read
+    operation = await change(collection_id, call.path["itemId"], await call.json(), bases(call))
+    return accepted(call, operation)
+
+
 async def delete_item(call: Call) -> Response:
     """``DELETE /stac/collections/{collectionId}/items/{itemId}``: the id is free when this answers."""
     operation = await call.services.ingestion.delete_item(call.path["collectionId"], call.path["itemId"])
@@ -288,6 +306,8 @@ ENDPOINTS = (
     Endpoint("GET", ITEMS, list_items, Role.READER, "List items", _LIST),
     Endpoint("POST", ITEMS, create_items, Role.ADMINISTRATOR, "Ingest an Item or an ItemCollection", status=202),
     Endpoint("GET", ITEM, get_item, Role.READER, "Read an item", _SIGN),
+    Endpoint("PUT", ITEM, replace_item, Role.ADMINISTRATOR, "Replace an item", status=202),
+    Endpoint("PATCH", ITEM, patch_item, Role.ADMINISTRATOR, "Change an item by a merge patch", status=202),
     Endpoint("DELETE", ITEM, delete_item, Role.ADMINISTRATOR, "Delete an item", status=202),
     Endpoint(
         "GET", "/stac/search", search_get, Role.READER, "Search items", ("collections", "collection", "ids", *_LIST)

@@ -63,6 +63,7 @@ class Source:
                 web.get("/api/data/v1/item/preview.png", self._preview),
                 web.get(f"/public/thumbnails/{COLLECTION_ID}.png", self._thumbnail_file),
                 web.get(f"/{CONTAINER}/{{key:.+}}", self._blob),
+                web.get(f"/{CONTAINER}", self._list),
             ]
         )
         return app
@@ -107,6 +108,15 @@ class Source:
             return _storage_error(404, "BlobNotFound", "The specified blob does not exist.")
         # Ranges, HEAD, ETag and conditions are aiohttp's.
         return web.FileResponse(path, headers={"Content-Type": "image/tiff", "x-ms-blob-type": "BlockBlob"})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        """The names alone: a catalog asks for them to see whether its token opens the container."""
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        names = "".join(f"<Blob><Name>{key}</Name></Blob>" for key in sorted(self._blobs))
+        body = f'<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs>{names}</Blobs></EnumerationResults>'
+        return web.Response(text=body, content_type="application/xml")
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         query = request.query

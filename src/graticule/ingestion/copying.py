@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -72,6 +72,7 @@ class ItemWork:
     container: str
     item: Item
     folder: Path  #: for its files, until they are stored
+    kept: Collection[str] = ()  #: keys of assets that are in managed storage already, and stay as they are
 
     @property
     def item_id(self) -> str:
@@ -108,7 +109,7 @@ class Copier:
         self._pool = pool
 
     async def copy_assets(self, work: ItemWork) -> dict[str, tuple[str, StoredAsset]]:
-        """Every asset of the item in managed storage: asset key → (stored href, what was stored).
+        """Bring every asset that is not kept into managed storage: asset key → (stored href, what was stored).
 
         The first asset that fails ends the others.
 
@@ -118,18 +119,18 @@ class Copier:
         assets = work.item.get("assets", {})
         stored = await self._database.read(lambda tx: journal.stored_assets(tx, work.operation.pk, work.seq))
         slots = asyncio.Semaphore(self._settings.fetch_concurrency)
+        missing = [key for key in assets if key not in stored and key not in work.kept]
         async with _downloads() as files:
             for number, (key, asset) in enumerate(assets.items()):
-                if key not in stored or self._is_sidecar(key, assets):
+                if key in missing or self._is_sidecar(key, missing, assets):
                     path = work.folder / f"a{number}"
                     files.tasks[key] = asyncio.create_task(self._fetch(asset, path, slots))
-            missing = [key for key in assets if key not in stored]
             results = await _all([self._bring(work, key, files) for key in missing])
         stored |= {asset.asset_key: asset for asset in results}
         return {key: (self._hrefs.stored(asset.container, asset.key), asset) for key, asset in stored.items()}
 
-    def _is_sidecar(self, key: str, assets: Mapping[str, Asset]) -> bool:
-        return any(key in sidecars_of(other, assets).values() for other in assets if other != key)
+    def _is_sidecar(self, key: str, missing: Iterable[str], assets: Mapping[str, Asset]) -> bool:
+        return any(key in sidecars_of(other, assets).values() for other in missing if other != key)
 
     async def _fetch(self, asset: Asset, path: Path, slots: asyncio.Semaphore) -> Download:
         href = asset["href"]

@@ -21,6 +21,7 @@ from graticule.database import Connection, Database
 from graticule.errors import (
     Conflict,
     GraticuleError,
+    IngestionError,
     InvalidInputData,
     InvalidRequestBody,
     ItemAlreadyExists,
@@ -33,6 +34,7 @@ from graticule.errors import (
 )
 from graticule.ingestion.burying import bury_unnamed, defer_sweep
 from graticule.ingestion.publishing import item_document
+from graticule.ingestion.updating import Change, Updater
 from graticule.ingestion.validation import MAX_ITEM_ID, check_collection, check_contents, check_shape
 from graticule.sealing import Sealer
 from graticule.settings import Settings
@@ -44,7 +46,7 @@ from graticule.workflows import Engine, journal
 from graticule.workflows.journal import Operation
 
 #: The tasks that are handed over here and run in a worker (`ingestion.workflows`).
-TASKS = ("ingest_item", "delete_collection", "sweep")
+TASKS = ("ingest_item", "update_item", "delete_collection", "sweep")
 #: The purpose that submitted documents are sealed for.
 SUBMISSION = "submission"
 #: Items and bytes that one write transaction takes, so that others get their turn.
@@ -82,8 +84,10 @@ class Ingestion:
         engine: Engine,
         sealer: Sealer,
         hrefs: ManagedHrefs,
+        updater: Updater,
     ) -> None:
         """Take the parts this room works with."""
+        self._updater = updater
         self._settings = settings
         self._database = database
         self._catalog = catalog
@@ -177,6 +181,55 @@ class Ingestion:
         if len(sent) == 1:
             return await self._database.write(partial(self._accept_one, collection_id=collection_id, entry=sent[0]))
         return await self._accept_many(collection_id, sent)
+
+    async def replace_item(self, collection_id: str, item_id: str, document: Any, bases: Sequence[str]) -> Operation:
+        """Replace an item; assets whose hrefs name files of the item's own are left in place.
+
+        Raises:
+            NotFound: there is no such collection.
+            InvalidInputData: the document is no Item, or of another id or collection.
+            TooManyRequests: it has something to fetch, and too many items wait already.
+        """
+        return await self._change(Change.replacement(collection_id, item_id, document), bases)
+
+    async def patch_item(self, collection_id: str, item_id: str, document: Any, bases: Sequence[str]) -> Operation:
+        """Merge a patch (RFC 7396) into an item; only hrefs that it brings are fetched.
+
+        Raises:
+            NotFound: there is no such collection.
+            PatchValidation: the document is no merge patch, or would change what identifies the item.
+            TooManyRequests: it has something to fetch, and too many items wait already.
+        """
+        return await self._change(Change.patch(collection_id, item_id, document), bases)
+
+    async def _change(self, change: Change, bases: Sequence[str]) -> Operation:
+        """Publish a change that needs nothing fetched within the request; any other waits sealed for a worker."""
+        brought = [asset for asset in change.assets.values() if "href" in asset]
+        for asset in brought:
+            asset["href"] = self._hrefs.fold(asset["href"], bases)
+        if not all(self._hrefs.is_managed(asset["href"], ()) for asset in brought):
+            await self._check_room(1)
+
+        def accept(tx: Connection) -> Operation:
+            self._existing_collection(tx, change.collection_id)
+            operation = journal.create(tx, "UpdateItem", change.collection_id, total=1)
+            try:
+                draft = self._updater.draft(tx, change)
+                if draft.is_complete and self._updater.publish(tx, change, draft, operation.id, {}):
+                    defer_sweep(self._engine, tx)
+            except IngestionError as exc:  # raised before anything was written
+                journal.add_items(tx, operation.pk, [(0, change.item_id, None)])
+                journal.end_item(tx, operation.pk, 0, exc)
+                return journal.get(tx, operation.id)
+            sealed = None if draft.is_complete else self._sealer.seal(bytes(change), SUBMISSION)
+            journal.add_items(tx, operation.pk, [(0, change.item_id, sealed)])
+            if draft.is_complete:
+                journal.end_item(tx, operation.pk, 0)
+            else:
+                self._engine.defer(tx, "update_item", [{"operation": operation.pk, "seq": 0}], priority=10)
+            return journal.get(tx, operation.id)
+
+        return await self._database.write(accept)
 
     async def delete_item(self, collection_id: str, item_id: str) -> Operation:
         """Delete an item within the request: its id is free at once; its bytes go in the background.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from graticule import crashpoints
-from graticule.catalog import Catalog, OnConflict, PreparedItem, check_searchable, prepare_item
+from graticule.catalog import Catalog, CollectionRecord, OnConflict, PreparedItem, check_searchable, prepare_item
 from graticule.database import Connection, Database, passing_fault
 from graticule.errors import (
     CollectionDoesNotExist,
@@ -30,6 +30,7 @@ from graticule.ingestion.burying import defer_sweep
 from graticule.ingestion.copying import MAX_CRASHES, Copier, ItemWork, staging_folder
 from graticule.ingestion.publishing import item_document
 from graticule.ingestion.service import SUBMISSION
+from graticule.ingestion.updating import Change, Stored, Updater
 from graticule.ingestion.validation import check_contents
 from graticule.sealing import Sealer
 from graticule.settings import Settings
@@ -53,6 +54,8 @@ SWEEP_SLICE = 200
 _AFTER_BEGIN = crashpoints.crash_point("ingestion.begin.after")
 _BEFORE_PUBLISH = crashpoints.crash_point("ingestion.publish.before")
 _AFTER_PUBLISH = crashpoints.crash_point("ingestion.publish.after")
+_BEFORE_UPDATE = crashpoints.crash_point("ingestion.update.before")
+_AFTER_UPDATE = crashpoints.crash_point("ingestion.update.after")
 _AFTER_FAIL = crashpoints.crash_point("ingestion.fail.after")
 _DELETE_SLICE = crashpoints.crash_point("ingestion.delete.slice")
 
@@ -68,11 +71,13 @@ class Workflows:
     sealer: Sealer
     store: AssetStore
     copier: Copier
+    updater: Updater
     forget_collection: Callable[[Connection, str], None]  #: clears what other rooms keep for a collection
 
     def register(self) -> None:
         """Tell the engine which function runs which task."""
         self.engine.task("ingest_item", on_give_up=self.give_up_item)(self.ingest_item)
+        self.engine.task("update_item", on_give_up=self.give_up_item)(self.update_item)
         self.engine.task("delete_collection", on_give_up=self.delete_later)(self.delete_collection)
         self.engine.task("sweep")(self.sweep)
 
@@ -80,9 +85,19 @@ class Workflows:
 
     async def ingest_item(self, attempt: Attempt, operation: int, seq: int) -> None:
         """Validate, copy, convert, publish one item of an operation."""
+        await self._ending(attempt, operation, seq, self._ingest)
+
+    async def update_item(self, attempt: Attempt, operation: int, seq: int) -> None:
+        """Copy and convert what a change brings, and publish the changed item."""
+        await self._ending(attempt, operation, seq, self._update)
+
+    async def _ending(
+        self, attempt: Attempt, operation: int, seq: int, steps: Callable[[Attempt, int, int], Awaitable[None]]
+    ) -> None:
+        """Run the steps of an item; it ends with the error that they end with."""
         try:
             try:
-                await self._ingest(attempt, operation, seq)
+                await steps(attempt, operation, seq)
             except InternalIntermittentError:
                 raise  # a full disk may have room in a moment: the engine tries again, and gives up in the end
             except IngestionError as exc:
@@ -94,7 +109,8 @@ class Workflows:
             )
 
     async def _ingest(self, attempt: Attempt, operation: int, seq: int) -> None:
-        item = await self._submitted(operation, seq)
+        text = await self._submitted(operation, seq)
+        item: Item | None = None if text is None else orjson.loads(text)
         work = await self.database.write(lambda tx: self._begin(tx, attempt, operation, seq, item))
         crashpoints.reach(_AFTER_BEGIN)
         if work is None:
@@ -108,14 +124,50 @@ class Workflows:
         await self.database.write(lambda tx: self._publish(tx, work, document))
         crashpoints.reach(_AFTER_PUBLISH)
 
-    async def _submitted(self, pk: int, seq: int) -> Item | None:
-        """The item as it was sent; None where it has ended."""
+    async def _update(self, attempt: Attempt, operation: int, seq: int) -> None:
+        text = await self._submitted(operation, seq)
+        change = None if text is None else Change.read(text)
+        work = await self.database.write(lambda tx: self._begin_update(tx, attempt, operation, seq, change))
+        crashpoints.reach(_AFTER_BEGIN)
+        if work is None or change is None:
+            return
+        async with staging_folder(work.folder):
+            fetched = await self._unless_canceled(work, self.copier.copy_assets(work))
+        crashpoints.reach(_BEFORE_UPDATE)
+        await self.database.write(lambda tx: self._publish_update(tx, work, change, fetched))
+        crashpoints.reach(_AFTER_UPDATE)
+
+    async def _submitted(self, pk: int, seq: int) -> bytes | None:
+        """What was sent for the item; None where it has ended."""
         sealed = await self.database.read(lambda tx: journal.document(tx, pk, seq))
-        item: Item | None = None if sealed is None else orjson.loads(self.sealer.open(sealed, SUBMISSION))
-        return item
+        return None if sealed is None else self.sealer.open(sealed, SUBMISSION)
 
     def _begin(self, tx: Connection, attempt: Attempt, pk: int, seq: int, item: Item | None) -> ItemWork | None:
-        """Take the item in hand; None when there is nothing left to do."""
+        """Take a new item in hand; None when there is nothing left to do."""
+        taken = self._take(tx, attempt, pk, seq, item)
+        if taken is None or item is None:
+            return None
+        work = self._work(attempt, *taken, seq, item)
+        if self.catalog.item_in(tx, work.collection_id, work.item_id) is not None:  # before anything is fetched
+            raise ItemAlreadyExists(
+                f"Item '{work.item_id}' already exists in collection '{work.collection_id}':"
+                " use another id, or delete that item first."
+            )
+        return work
+
+    def _begin_update(
+        self, tx: Connection, attempt: Attempt, pk: int, seq: int, change: Change | None
+    ) -> ItemWork | None:
+        """Take a changed item in hand; None when there is nothing left to do."""
+        taken = self._take(tx, attempt, pk, seq, change)
+        if taken is None or change is None:
+            return None
+        draft = self.updater.draft(tx, change)
+        return self._work(attempt, *taken, seq, draft.item, kept=frozenset(draft.kept))
+
+    def _take(
+        self, tx: Connection, attempt: Attempt, pk: int, seq: int, sent: object
+    ) -> tuple[Operation, CollectionRecord] | None:
         attempt.still_ours(tx)
         operation = journal.by_pk(tx, pk)
         entry = journal.item(tx, pk, seq)
@@ -128,27 +180,34 @@ class Workflows:
                 f"Item '{entry.item_id}' is set aside: the process that had it in hand died {entry.crashes} times."
                 " Check its assets with GDAL, or report this operation's id."
             )
-        if item is None:
+        if sent is None:
             raise InternalError(f"The document of item '{entry.item_id}' is missing.")
         collection_id = operation.collection_id or ""
         record = self.catalog.collection_in(tx, collection_id)
         if record is None or record.deleting:
             raise CollectionDoesNotExist(f"Collection '{collection_id}' does not exist (any more): create it first.")
-        if self.catalog.item_in(tx, collection_id, item["id"]) is not None:  # before anything is fetched
-            raise ItemAlreadyExists(
-                f"Item '{item['id']}' already exists in collection '{collection_id}':"
-                " use another id, or delete that item first."
-            )
         journal.start(tx, operation)
         journal.start_item(tx, pk, seq)
+        return operation, record
+
+    def _work(
+        self,
+        attempt: Attempt,
+        operation: Operation,
+        record: CollectionRecord,
+        seq: int,
+        item: Item,
+        kept: Collection[str] = (),
+    ) -> ItemWork:
         return ItemWork(
             attempt=attempt,
             operation=operation,
             seq=seq,
-            collection_id=collection_id,
+            collection_id=record.id,
             container=record.container,
             item=item,
-            folder=self.settings.staging_dir / f"{pk}-{seq}-{attempt.job_id}-{attempt.attempts}",
+            folder=self.settings.staging_dir / f"{operation.pk}-{seq}-{attempt.job_id}-{attempt.attempts}",
+            kept=kept,
         )
 
     async def _unless_canceled(self, work: ItemWork, coroutine: Any) -> Any:
@@ -166,14 +225,29 @@ class Workflows:
 
     def _publish(self, tx: Connection, work: ItemWork, document: PreparedItem) -> None:
         """The one moment in which readers come to see the item."""
-        work.attempt.still_ours(tx)
-        entry = journal.item(tx, work.operation.pk, work.seq)
-        if entry is None or entry.state != "running":
+        if not self._may_publish(tx, work):
             return
-        journal.check_not_canceled(journal.get(tx, work.operation.id))
         self.catalog.put_items(tx, work.collection_id, [document], on_conflict=OnConflict.ERROR)
         ledger.publish(tx, work.operation.id, work.item_id)
         journal.end_item(tx, work.operation.pk, work.seq)
+
+    def _publish_update(self, tx: Connection, work: ItemWork, change: Change, fetched: Stored) -> None:
+        """The one moment in which readers come to see the changed item."""
+        if not self._may_publish(tx, work):
+            return
+        draft = self.updater.draft(tx, change)
+        if self.updater.publish(tx, change, draft, work.operation.id, fetched):
+            defer_sweep(self.engine, tx)
+        journal.end_item(tx, work.operation.pk, work.seq)
+
+    def _may_publish(self, tx: Connection, work: ItemWork) -> bool:
+        """Is the item still this attempt's, and neither ended nor cancelled?"""
+        work.attempt.still_ours(tx)
+        entry = journal.item(tx, work.operation.pk, work.seq)
+        if entry is None or entry.state != "running":
+            return False
+        journal.check_not_canceled(journal.get(tx, work.operation.id))
+        return True
 
     def _fail(self, tx: Connection, *, attempt: Attempt, pk: int, seq: int, error: IngestionError) -> None:
         """End the item with its error; what was stored for it is removed."""

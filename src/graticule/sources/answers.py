@@ -55,7 +55,9 @@ def refusal(href: Href, status: int, headers: Mapping[str, str], body: bytes) ->
     text = body.decode("utf-8", "replace")
     code = _error_code(headers, text)
     said = f"{href} answered {status}{f' {code}' if code else ''}"
-    if code in _NOT_PUBLIC:
+    # A private container of Azure answers anonymous requests for what is there with 404 ResourceNotFound, or with 409.
+    anonymous = "?" not in href.path_query
+    if code in _NOT_PUBLIC or (anonymous and (status == 409 or (status == 404 and code == "ResourceNotFound"))):
         return PublicAccessRestricted(
             f"{said}: the storage allows no anonymous access. Sign the URL, or register an ingestion source for it."
         )

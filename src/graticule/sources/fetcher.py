@@ -12,6 +12,7 @@ import contextlib
 import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -47,6 +48,9 @@ _MAX_RETRY_AFTER: Final = 20.0
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _READ: Final = 1 << 18
 
+#: The query that opens an href of a registered source, or None where there is none. Raises SourceError.
+Credentials = Callable[[Href], Awaitable[str | None]]
+
 
 class Fetcher:
     """Opens what users' URLs point at. Use as an async context manager; one for a process is enough."""
@@ -55,12 +59,14 @@ class Fetcher:
         self,
         settings: Settings,
         *,
+        credentials: Credentials | None = None,
         lookup: Lookup | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        """Take another name look-up, another way to wait and another clock, for tests."""
+        """Take what opens registered sources; and another name look-up, way to wait and clock, for tests."""
         self._settings = settings
+        self._credentials = credentials
         self._door = Door(Guard(settings), lookup)
         self._sleep = sleep
         self._clock = clock
@@ -120,6 +126,18 @@ class Fetcher:
             transfer.discard()
             raise
 
+    async def probe(self, href: str) -> None:
+        """Ask once whether an href answers 200; no credential is added, nothing of the answer is kept.
+
+        Raises:
+            SourceError: it does not; the message begins with the URL, without its query.
+        """
+        target = parse_href(href)
+        with _mapped(target):
+            async with self._open(target, {}, _Patience(asyncio.get_running_loop().time)) as (final, response):
+                if response.status != 200:
+                    raise refusal(final, response.status, response.headers, await self._error_body(response))
+
     async def _with_retries(self, transfer: Transfer) -> Download:
         patience = _Patience(self._clock or asyncio.get_running_loop().time)
         while True:
@@ -137,7 +155,7 @@ class Fetcher:
 
     async def _try(self, transfer: Transfer, patience: _Patience) -> Download:
         idle = self._settings.fetch_idle_timeout
-        with _mapped(transfer):
+        with _mapped(transfer.href, transfer):
             async with self._open(transfer.href, transfer.range_headers(), patience) as (href, response):
                 if response.status not in (200, 203, 204, 206, 416):
                     raise refusal(href, response.status, response.headers, await self._error_body(response))
@@ -155,12 +173,19 @@ class Fetcher:
     async def _open(
         self, href: Href, headers: dict[str, str], patience: _Patience
     ) -> AsyncIterator[tuple[Href, ClientResponse]]:
-        """The head of the answer behind at most five redirects, each through the door."""
+        """The head of the answer behind at most five redirects, each through the door.
+
+        The credential of a registered source goes to that source: a redirect to another origin ends it for good.
+        """
+        origin: tuple[str, str, int] | None = (href.scheme, href.host, href.port)
         opening = self._settings.fetch_connect_timeout + self._settings.fetch_idle_timeout
         response: ClientResponse | None = None
         try:
             async with asyncio.timeout(min(opening, patience.left)):
                 for _ in range(MAX_REDIRECTS + 1):
+                    origin = origin if origin == (href.scheme, href.host, href.port) else None
+                    if origin is not None:
+                        href = await self._opened(href)
                     response = await self._ask(href, headers)
                     if response.status not in _REDIRECTS:
                         break
@@ -173,6 +198,11 @@ class Fetcher:
         finally:
             if response is not None:
                 response.close()  # the connection, unless the body was read to its end: then it is back in the pool
+
+    async def _opened(self, href: Href) -> Href:
+        """The href with the credential of the source that it belongs to, if there is one."""
+        query = None if self._credentials is None else await self._credentials(href)
+        return href if query is None else replace(href, path_query=f"{href.path_query}?{query}")
 
     async def _ask(self, href: Href, headers: dict[str, str]) -> ClientResponse:
         if self._session is None:
@@ -246,9 +276,8 @@ def _tls() -> ssl.SSLContext:
 
 
 @contextlib.contextmanager
-def _mapped(transfer: Transfer) -> Iterator[None]:
+def _mapped(href: Href, transfer: Transfer | None = None) -> Iterator[None]:
     """Every fault of the transport as one of ours. Causes are cut off: their texts hold whole URLs."""
-    href = transfer.href
     where = f"{href.scheme}://{href.authority}"
     try:
         yield
@@ -263,7 +292,7 @@ def _mapped(transfer: Transfer) -> Iterator[None]:
     except (aiohttp.ClientSSLError, ssl.SSLError):
         raise SourceConnectionFailed(f"{href}: no TLS connection to {where}.") from None
     except TimeoutError:
-        if transfer.received:
+        if transfer is not None and transfer.received:
             raise SourceTimeout(f"{transfer.broken_off().message} Nothing more came in time.") from None
         raise SourceTimeout(f"{href} did not answer in time.") from None
     except aiohttp.InvalidURL:
@@ -271,9 +300,10 @@ def _mapped(transfer: Transfer) -> Iterator[None]:
     except aiohttp.ClientResponseError:
         raise SourceFailed(f"{href} answered something that is not HTTP.") from None
     except aiohttp.ClientPayloadError:
-        raise transfer.broken_off() from None
+        broken = SourceConnectionFailed(f"{href} broke off.") if transfer is None else transfer.broken_off()
+        raise broken from None
     except (aiohttp.ClientError, OSError) as exc:
-        if transfer.received:
+        if transfer is not None and transfer.received:
             raise transfer.broken_off() from None
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "the connection was closed"
         raise SourceConnectionFailed(f"{href}: no connection ({reason.lower()}).") from None
