@@ -147,7 +147,7 @@ def _option(parameter: Any) -> str:
 
 def _option_default(parameter: Any) -> str:
     default = parameter.default
-    if parameter.is_flag or default is None:
+    if parameter.param_type_name == "argument" or parameter.is_flag or default is None:
         return ""
     return f"`{getattr(default, 'value', default)}`"
 

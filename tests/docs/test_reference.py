@@ -86,7 +86,7 @@ def test_every_command_and_option_is_documented() -> None:
 
 
 def test_the_fixed_commands_exist() -> None:
-    assert {"serve", "worker", "token", "demo", "env"} <= set(commands())
+    assert {"serve", "worker", "token", "demo", "env", "load", "export"} <= set(commands())
 
 
 def test_every_route_is_documented() -> None:

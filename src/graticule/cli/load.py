@@ -92,7 +92,7 @@ def load(
                 create=create,
                 on_refusal=lambda refusal: _tell(display, refusal),
                 on_progress=lambda tally: display.update(
-                    tally.bytes_read, f"{tally.loaded:,} items", **dataclasses.asdict(tally)
+                    tally.bytes_read, _summary(tally), **dataclasses.asdict(tally)
                 ),
             )
             return await loader.load(files)

@@ -48,7 +48,7 @@ class Display:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, completed: int, told: str, **members: Any) -> None:
+    def update(self, completed: int, told: str, /, **members: Any) -> None:
         """So much is done; `told` is for people, the members for programs."""
         if self._bar is not None:
             self._bar.update(self._task, completed=completed, told=told)
@@ -56,14 +56,14 @@ class Display:
             self._told_at = time.monotonic()
             self._event("progress", members)
 
-    def note(self, event: str, line: str, **members: Any) -> None:
+    def note(self, event: str, text: str, /, **members: Any) -> None:
         """Something worth a line of its own."""
         if self._as_json:
             self._event(event, members)
         elif self._bar is not None:
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(line, file=sys.stderr, flush=True)
+            print(text, file=sys.stderr, flush=True)
 
     def _event(self, event: str, members: dict[str, Any]) -> None:
         print(json.dumps({"event": event, **members}), file=self._events, flush=True)

@@ -123,6 +123,9 @@ async def test_an_interrupted_export_goes_on(
     await export(out, resume=True)
     assert (out / "c" / "items.ndjson").read_bytes() == (whole / "c" / "items.ndjson").read_bytes()
     assert sorted(path.name for path in out.rglob("*.partial*")) == []
+    await put(services, ITEMS)
+    await export(out, resume=True)  # complete: it stays as it is
+    assert (out / "c" / "items.ndjson").read_bytes() == (whole / "c" / "items.ndjson").read_bytes()
 
 
 async def test_an_export_for_another_base_url_begins_anew(

@@ -105,6 +105,17 @@ async def test_a_folder_of_collections_is_loaded(services: Services, load: Load,
     assert await count(services, "d") == 3
 
 
+async def test_a_collection_describes_the_items_of_its_own_folder_only(
+    load: Load, refusals: list[Refusal], tmp_path: Path
+) -> None:
+    for name in ("1", "2"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        write(tmp_path / "in" / name / "items.ndjson", [item(1, None)])
+    write(tmp_path / "in" / "1" / "collection.json", [collection("c")])
+    assert (await load(tmp_path / "in")).loaded == 1
+    assert [refusal.file for refusal in refusals] == [str(tmp_path / "in" / "2" / "items.ndjson")]
+
+
 async def test_one_collection_of_many_is_loaded(services: Services, load: Load, tmp_path: Path) -> None:
     documents = [collection("c"), item(1), collection("d"), item(1, "d"), item(2, None)]
     tally = await load(write(tmp_path / "all.ndjson", documents), only="c")

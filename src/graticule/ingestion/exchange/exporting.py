@@ -57,12 +57,11 @@ class Exporter:
             NotFound: a collection was deleted while it was written.
         """
         places = [(record, folder / folder_name(record.id)) for record in collections]
-        for _, place in places:
-            _refuse_present(place / ITEMS_FILE, overwrite=overwrite or resume)
-        for record, place in places:
+        complete = [_is_complete(place / ITEMS_FILE, overwrite=overwrite, resume=resume) for _, place in places]
+        for (record, place), is_complete in zip(places, complete, strict=True):
             place.mkdir(parents=True, exist_ok=True)
             items = place / ITEMS_FILE
-            if resume and items.exists():
+            if is_complete:
                 self._on_items(record.id, await self._catalog.item_count(record.id))
                 continue
             write_whole(place / COLLECTION_FILE, orjson.dumps(orjson.loads(self._public(record.doc)), option=_PRETTY))
@@ -80,7 +79,10 @@ class Exporter:
         self, path: Path, collections: Sequence[CollectionRecord], *, overwrite: bool = False, resume: bool = False
     ) -> None:
         """One file: every Collection on a line, with its Items on the lines that follow. Arguments as `to_folder`."""
-        _refuse_present(path, overwrite=overwrite)
+        if _is_complete(path, overwrite=overwrite, resume=resume):
+            for record in collections:
+                self._on_items(record.id, await self._catalog.item_count(record.id))
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         with PartialFile(path, resume=resume, base=self._base) as file:
             current, count, token = file.mark or (None, 0, None)
@@ -134,6 +136,8 @@ class Exporter:
 _PRETTY: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 
-def _refuse_present(path: Path, *, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
+def _is_complete(path: Path, *, overwrite: bool, resume: bool) -> bool:
+    """Is there nothing left to do for this file? Raises Conflict where it exists and nobody has said what to do."""
+    if path.exists() and not overwrite and not resume:
         raise Conflict(f"{path} exists: name another place, or use --overwrite.", target=str(path))
+    return path.exists() and resume

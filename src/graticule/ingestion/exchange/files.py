@@ -55,6 +55,10 @@ class SourceFile:
         """Does it hold one document, over however many lines?"""
         return self.path is not None and self.path.suffix == ".json"
 
+    def belongs_to(self, before: SourceFile) -> bool:
+        """Are these the items of the collection that the file before describes?"""
+        return self.path is not None and before.path == self.path.with_name(COLLECTION_FILE)
+
 
 @dataclass(frozen=True, slots=True)
 class Line:

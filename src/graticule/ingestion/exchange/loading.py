@@ -175,13 +175,13 @@ class Loader:
         Raises:
             CollectionDoesNotExist: items name a collection that is neither there nor to be created.
         """
-        default = self._only
+        before: _Slices | None = None
         for file in files:
             done = self.tally.bytes_read
-            # `items.ndjson` follows the `collection.json` of its folder.
-            slices = _Slices(self, file, default)
+            described = before is not None and file.belongs_to(before.file)
+            slices = _Slices(self, file, before.default if before is not None and described else self._only)
             await self._load_slices(slices, done)
-            default = slices.default
+            before = slices
         return self.tally
 
     async def _load_slices(self, slices: _Slices, done: int) -> None:
