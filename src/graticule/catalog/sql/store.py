@@ -18,7 +18,7 @@ from graticule.stac.documents import Item
 from graticule.stac.search import Search
 
 #: Documents that a page of a filtered search looks into: about a second's work.
-SCAN_LIMIT: Final = 20_000
+SCAN_LIMIT: Final = 10_000
 _COLLECTION: Final = "SELECT coll, id, doc, container, created, updated, deleting FROM collections"
 _ITEM: Final = """
     SELECT i.pk, i.cell, b.doc FROM collections c JOIN items i ON i.coll = c.coll JOIN bodies b ON b.pk = i.pk
