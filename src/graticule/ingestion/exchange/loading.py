@@ -166,6 +166,8 @@ class Loader:
         self._on_refusal = on_refusal
         self._on_progress = on_progress
         self._known: set[str] = set()
+        #: Of the slice before, some ids were taken: then it is likely of the next one, and worth to look first.
+        self._some_are_present = False
         self._longest = _ROOM_FOR_SPACE * settings.max_item_bytes
         self.tally = Tally()
 
@@ -237,12 +239,15 @@ class Loader:
             prepared = [entry.prepared for entry in ready]
             self._catalog.put_items(tx, collection_id, prepared, on_conflict=OnConflict.ERROR)
 
-        try:
-            await self._database.write(add)
-        except ItemAlreadyExists:
-            await self._write_among_others(file, collection_id, ready)
-        else:
-            self.tally.loaded += len(ready)
+        if not self._some_are_present:
+            try:
+                await self._database.write(add)
+            except ItemAlreadyExists:
+                pass
+            else:
+                self.tally.loaded += len(ready)
+                return
+        await self._write_among_others(file, collection_id, ready)
 
     async def _write_among_others(self, file: SourceFile, collection_id: str, ready: list[_Ready]) -> None:
         """As `_write_items`, where some of the ids are taken."""
@@ -264,6 +269,7 @@ class Loader:
         outcome = await self._database.read(lambda tx: self._sort(tx, collection_id, ready))
         if outcome.new or outcome.replacing:
             outcome = await self._database.write(write)
+        self._some_are_present = len(outcome.new) < len(ready)
         self.tally.loaded += len(outcome.new)
         self.tally.replaced += len(outcome.replacing)
         self.tally.unchanged += outcome.unchanged
