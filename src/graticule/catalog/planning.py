@@ -122,6 +122,10 @@ class Candidates(Protocol):
         """Non-empty cells of these ranges (coll, range)."""
         ...
 
+    def rows(self, coll: int, low: int, high: int, most: int) -> int:
+        """How many rows of a collection have t in low..high, both included, counted up to `most`."""
+        ...
+
     def footprints(self, pks: Sequence[int]) -> dict[int, bytes]:
         """WKB by pk."""
         ...
@@ -135,7 +139,7 @@ def find(
     if not collections:
         return []
     upper = question.first_key(after)
-    exact = _Exact(source, question.region)
+    exact = Exact(source, question.region)
     if question.ids is not None:
         rows = source.of_ids([c.coll for c in collections], upper)
         return exact.take(iter(sorted(rows, key=key_of, reverse=True)), count)
@@ -149,7 +153,7 @@ def find(
         if reached is None or len(found) == count:
             return found
         upper = reached
-    cells = _cells(source, question, region, collections)
+    cells = cells_of(source, question, region, collections)
     missing = count - len(found)
     if not cells:
         return found
@@ -162,10 +166,11 @@ def key_of(row: Row) -> Key:
     return row[0], row[1], row[2]
 
 
-class _Exact:
+class Exact:
     """Keeps the rows whose footprint lies in the region."""
 
     def __init__(self, source: Candidates, region: Region | None) -> None:
+        """Read footprints from `source`; a `region` of None holds everything."""
         self._source = source
         self._region = region
 
@@ -229,7 +234,7 @@ def _newest_part(
 # --- cells -----------------------------------------------------------------------------------------------------------
 
 
-def _cells(
+def cells_of(
     source: Candidates, question: Question, region: Region, collections: Sequence[CollectionStatistics]
 ) -> list[CellStatistics]:
     """The non-empty cells that can hold matches."""

@@ -11,6 +11,7 @@ from graticule.errors import InvalidParameter
 from graticule.stac.bbox import BBox, parse_bbox
 from graticule.stac.datetimes import TimeInterval, parse_datetime
 from graticule.stac.geometry import Shape, parse_shape
+from graticule.stac.sorting import SortKey, parse_sortby
 
 DEFAULT_LIMIT: Final = 10
 MAX_LIMIT: Final = 10_000
@@ -20,7 +21,7 @@ _INTEGER: Final = re.compile(r"[+-]?\d+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The conditions of an item search, joined by AND; None means no condition. Newest items first, then by id."""
+    """The conditions of an item search, joined by AND; None means no condition."""
 
     collections: tuple[str, ...] | None = None
     ids: tuple[str, ...] | None = None
@@ -32,6 +33,8 @@ class Search:
     limit: int = DEFAULT_LIMIT
     #: Where the page begins: `ItemPage.next_token` of the page before.
     token: str | None = None
+    #: The order; empty: newest first, then by id. See `graticule.catalog.sorting` for ties and missing values.
+    sortby: tuple[SortKey, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be asked together."""
@@ -61,6 +64,7 @@ def parse_search(parameters: Mapping[str, Any]) -> Search:
         datetime=optional("datetime", parse_datetime),
         limit=parse_limit(parameters.get("limit")),
         token=optional("token", _parse_token),
+        sortby=optional("sortby", parse_sortby) or (),
     )
 
 

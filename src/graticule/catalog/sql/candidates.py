@@ -69,6 +69,11 @@ class SqlCandidates:
         rows = self._tx.all(self._dialect.cells, {"ranges": self._dialect.cell_ranges(ranges)})
         return [CellStatistics(*row) for row in rows]
 
+    def rows(self, coll: int, low: int, high: int, most: int) -> int:
+        """See `planning.Candidates`."""
+        values = {"coll": coll, "low": low, "high": high, "most": most}
+        return int(self._tx.value(self._dialect.rows, values))
+
     def footprints(self, pks: Sequence[int]) -> dict[int, bytes]:
         """See `planning.Candidates`."""
         rows = self._tx.all(self._dialect.footprints, {"pks": self._dialect.integers(pks)})
