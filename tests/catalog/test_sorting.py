@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 from collections.abc import Iterator
 from functools import cmp_to_key, partial
@@ -17,7 +18,7 @@ from graticule.database import Database
 from graticule.errors import InvalidParameter
 from graticule.stac.search import parse_search
 
-MIXED = (None, 1, 2.5, -3, 1e12, True, False, "", "a", "B", "é", "\U0001f600", "12", [1], {"x": 1}, [])
+MIXED: tuple[Any, ...] = (None, 1, 2.5, -3, 1e12, True, False, "", "a", "B", "é", "\U0001f600", "12", [1], {"x": 1}, [])
 FIELDS = (
     "eo:cloud_cover", "datetime", "id", "collection", "platform", "mixed", "properties.mixed", "deep.er.value",
     "properties.eo:cloud_cover", "created", "nowhere", 'name with \'quotes" left out'.replace('"', ""),
@@ -56,7 +57,7 @@ def loaded() -> Iterator[Loaded]:
     database.close()
 
 
-def value_of(item: dict[str, Any], key: tuple[int, str, int], name: str) -> tuple[int, Any] | None:
+def value_of(item: dict[str, Any], key: tuple[int, str, int], name: str) -> tuple[int, Any] | None:  # noqa: PLR0911 - one per kind
     """Kind and value, None when there is none to compare."""
     path = name.removeprefix("properties.")
     if path == "datetime":
@@ -229,8 +230,6 @@ async def test_a_token_belongs_to_its_order(loaded: Loaded) -> None:
     ],
 )
 async def test_a_forged_token_is_refused(loaded: Loaded, parts: list[Any]) -> None:
-    import base64  # noqa: PLC0415
-
     token = base64.urlsafe_b64encode(orjson.dumps(parts)).rstrip(b"=").decode()
     with pytest.raises(InvalidParameter, match="token: not a token"):
         await loaded.catalog.search(parse_search({"sortby": "mixed", "token": token}))
@@ -238,7 +237,7 @@ async def test_a_forged_token_is_refused(loaded: Loaded, parts: list[Any]) -> No
 
 async def test_too_many_documents_are_not_opened(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "_MOST_DOCUMENTS", 1000)
-    with pytest.raises(InvalidParameter, match="'properties.mixed' is not indexed") as refused:
+    with pytest.raises(InvalidParameter, match=r"'properties\.mixed' is not indexed") as refused:
         await loaded.catalog.search(parse_search({"sortby": "mixed"}))
     assert refused.value.target == "sortby"
     narrow = {"sortby": "mixed", "bbox": [9, 44, 9.2, 44.2]}

@@ -146,8 +146,8 @@ def find_sorted(
     if order.documents and fewest > _MOST_DOCUMENTS:
         name = ".".join(order.documents[0])
         raise InvalidParameter(
-            f"sortby: '{name[:60]}' is not indexed, and more than {_MOST_DOCUMENTS} items would have to be sorted: narrow "
-            "the search by collections, bbox or datetime, or sort by datetime, id, eo:cloud_cover or platform.",
+            f"sortby: '{name[:60]}' is not indexed, and more than {_MOST_DOCUMENTS} items would have to be sorted: "
+            "narrow the search by collections, bbox or datetime, or sort by datetime, id, eo:cloud_cover or platform.",
             target="sortby",
         )
     if cells is not None and in_cells <= in_time:

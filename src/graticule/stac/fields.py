@@ -106,7 +106,7 @@ def parse_fields(value: object) -> FieldSelection:
         names = [name.strip() for name in value.split(",")]
         exclude = _paths([name[1:] for name in names if name.startswith("-")])
         return FieldSelection(_paths([name.removeprefix("+") for name in names if name and name[0] != "-"]), exclude)
-    parts = value if isinstance(value, list) else [value]
+    parts: list[Any] = value if isinstance(value, list) else [value]
     if not all(isinstance(part, dict) for part in parts):
         raise _refused('give names separated by commas, or an object such as {"include": ["id"], "exclude": ["links"]}')
     for part in parts:

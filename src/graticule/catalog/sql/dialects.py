@@ -84,9 +84,7 @@ class Dialect(Protocol):
     #: The id of the collection of ``i``.
     collection_id: str
 
-    def of_walk(  # noqa: PLR0913 - they are the parts of one text
-        self, column: str, values: str, where: str, *, missing: bool, descending: bool, started: bool
-    ) -> str:
+    def of_walk(self, column: str, values: str, where: str, *, missing: bool, descending: bool, started: bool) -> str:
         """Candidate rows with `values` behind them, by the index of a column: :coll, :limit.
 
         Where `started` beyond a place: :value (of a column that can be null, and is not `missing`), :key_*.
@@ -94,9 +92,10 @@ class Dialect(Protocol):
         ...
 
     def all_candidates(self, source: str, where: str, *, documents: int) -> str:
-        """Rows and every column that can be sorted by, of "cells" (:cells), "collections" (:colls) or "ids" (:colls, :ids).
+        """Rows and every column that can be sorted by.
 
-        With `documents` properties also ``found``, their values: :path1, :path2, …
+        They are those of "cells" (:cells), of "collections" (:colls), or of "ids" (:colls, :ids). With `documents`
+        properties also ``found``, their values: :path1, :path2, …
         """
         ...
 
@@ -178,9 +177,7 @@ class SqliteDialect:
             SELECT {_ROW} FROM json_each(:colls) c CROSS JOIN json_each(:ids) q CROSS JOIN items i INDEXED BY i_id
             WHERE i.coll = c.value AND i.id = q.value AND {_BELOW} {where}"""
 
-    def of_walk(  # noqa: PLR0913 - see `Dialect`
-        self, column: str, values: str, where: str, *, missing: bool, descending: bool, started: bool
-    ) -> str:
+    def of_walk(self, column: str, values: str, where: str, *, missing: bool, descending: bool, started: bool) -> str:
         """See `Dialect`."""
         index, columns, place = _WALKS[None if missing else column]
         # Of i_cloud only rows with a value are part; i_plat has those without one too, in the order of time.
@@ -213,8 +210,8 @@ class SqliteDialect:
             f"CASE json_type({at}) WHEN 'integer' THEN {numeric} WHEN 'real' THEN {numeric} WHEN 'text' THEN {text} "
             f"WHEN 'true' THEN {boolean} WHEN 'false' THEN {boolean} ELSE {other} END"
         )
-        as_number = f"CAST(json_extract({at}) AS REAL)"
-        value = f"CASE json_type({at}) WHEN 'integer' THEN {as_number} WHEN 'real' THEN {as_number} WHEN 'true' THEN 1.0 ELSE 0.0 END"
+        is_number = f"json_type({at}) IN ('integer', 'real', 'true')"
+        value = f"CASE WHEN {is_number} THEN CAST(json_extract({at}) AS REAL) ELSE 0.0 END"
         return kind, value, f"CASE json_type({at}) WHEN 'text' THEN json_extract({at}) ELSE '' END"
 
     def integers(self, values: Iterable[int]) -> Any:
