@@ -21,7 +21,7 @@ from graticule.catalog.planning import (
 #: So many candidates are counted exactly: it costs a few milliseconds.
 _FEW: Final = 2_000
 #: From this area on, square degrees, merely listing the cells takes longer than the page.
-_LARGE_AREA: Final = 5_000.0
+_LARGE_AREA: Final = 1_500.0
 
 
 def count(

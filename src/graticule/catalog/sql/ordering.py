@@ -128,9 +128,11 @@ class SqlSortedCandidates(SqlCandidates):
         found = self._dialect.all_candidates(source, where, documents=len(self._paths))
         names = "".join(f", {name}" for name in self._names)
         beyond = "" if after is None else f"WHERE {self._beyond}"
+        # What comes from a document is taken out once; columns are cheaper to read again than to keep.
+        kept = "MATERIALIZED" if self._paths else "NOT MATERIALIZED"
         sql = f"""
-            WITH found AS MATERIALIZED ({found}),
-            valued AS MATERIALIZED (SELECT i.t, i.id, i.coll, i.pk, i.x0, i.y0, i.x1, i.y1,
+            WITH found AS {kept} ({found}),
+            valued AS {kept} (SELECT i.t, i.id, i.coll, i.pk, i.x0, i.y0, i.x1, i.y1,
                 {", ".join(self._values_sql)} FROM found i)
             SELECT t, id, coll, pk, x0, y0, x1, y1{names} FROM valued {beyond}
             ORDER BY {self._order_by} LIMIT :limit"""
