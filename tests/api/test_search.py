@@ -95,6 +95,14 @@ async def test_fields_work_with_signing_and_the_sdk_array(naip: Client) -> None:
     assert set(default["properties"]) == {"datetime"}
 
 
+async def test_a_query_narrows_a_sorted_search_on_all_its_pages(naip: Client) -> None:
+    body = {"query": {"eo:cloud_cover": {"lte": 20}}, "sortby": [{"field": "id", "direction": "asc"}], "limit": 2}
+    assert await pages(naip, await naip.post("/stac/search", body)) == [["i1", "i3"], ["i4"]]
+    query = "query=%7B%22gsd%22%3A%7B%22eq%22%3A1%7D%2C%22id%22%3A%7B%22neq%22%3A%22i2%22%7D%7D&sortby=id&limit=3"
+    for path in ("/stac/search", "/stac/collections/naip/items"):
+        assert await pages(naip, await naip.get(f"{path}?{query}")) == [["i0", "i1", "i3"], ["i4"]]
+
+
 async def test_matches_are_counted(naip: Client) -> None:
     page = (await naip.get("/stac/search?bbox=-1,-1,2.5,2.5&limit=1&sortby=id")).json()
     assert page["numberMatched"] == page["context"]["matched"] == 3
@@ -112,6 +120,8 @@ async def test_matches_are_counted(naip: Client) -> None:
         ("fields=a..b", "fields"),
         ("fields=-", "fields"),
         ("sortby=id&token=abc", "token"),
+        ("query=%7B", "query"),
+        ("query=%7B%22gsd%22%3A%7B%22is%22%3A1%7D%7D", "query"),
         ("sortby=id&token=WzAsIngiLDFd", "token"),
     ],
 )
@@ -131,6 +141,8 @@ async def test_a_bad_query_is_refused(naip: Client, path: str, query: str, targe
         ({"fields": ["id"]}, "fields"),
         ({"fields": {"include": "id"}}, "fields"),
         ({"fields": True}, "fields"),
+        ({"query": {"gsd": {"is": 1}}}, "query"),
+        ({"query": [{"gsd": {"eq": 1}}]}, "query"),
         ({"sortby": [{"field": "id", "direction": "asc"}], "token": "WzAsIngiLDFd"}, "token"),
     ],
 )
@@ -141,5 +153,12 @@ async def test_a_bad_body_is_refused(naip: Client, body: dict[str, Any], target:
 
 async def test_what_is_true_is_declared(naip: Client) -> None:
     declared = (await naip.get("/stac/conformance")).json()["conformsTo"]
-    for name in ("item-search#sort", "item-search#fields", "ogcapi-features#sort", "ogcapi-features#fields"):
+    for name in (
+        "item-search#sort",
+        "item-search#fields",
+        "item-search#query",
+        "ogcapi-features#query",
+        "ogcapi-features#sort",
+        "ogcapi-features#fields",
+    ):
         assert f"https://api.stacspec.org/v1.0.0/{name}" in declared

@@ -325,10 +325,11 @@ async def test_paging_is_exact_while_items_come_and_go(loaded: Loaded) -> None:
 def test_candidate_statements_read_covering_indexes_only(loaded: Loaded) -> None:
     from graticule.catalog.sql.candidates import SqlCandidates  # noqa: PLC0415 - next to the texts it looks at
     from graticule.catalog.sql.dialects import SqliteDialect  # noqa: PLC0415
+    from graticule.catalog.sql.filtering import Conditions  # noqa: PLC0415
 
     dialect = SqliteDialect()
     question = plan.Question(None, None, placed=True, start=1, end=2)
-    where = SqlCandidates(loaded.database.read_now(lambda tx: tx), dialect, question)._where
+    where = SqlCandidates(loaded.database.read_now(lambda tx: tx), dialect, question, Conditions("", {}, None))._where
     values = dict.fromkeys(("coll", "cell", "low", "key_t", "key_coll", "limit", "since", "n"), 1)
     texts: list[tuple[str, str]] = [
         (dialect.of_collection(where), "i_time (coll=? AND t>? AND (t,id)<(?,?))"),

@@ -16,6 +16,7 @@ from graticule.catalog import OnConflict, SqlCatalog
 from graticule.catalog import sorting as plan
 from graticule.database import Database
 from graticule.errors import InvalidParameter
+from graticule.stac.cql2.evaluation import Filter
 from graticule.stac.search import parse_search
 
 MIXED: tuple[Any, ...] = (None, 1, 2.5, -3, 1e12, True, False, "", "a", "B", "é", "\U0001f600", "12", [1], {"x": 1}, [])
@@ -159,6 +160,50 @@ async def test_an_index_is_walked_to_the_end_missing_values_included(
     everything = BruteForce(loaded.world).find({})
     query = {"sortby": as_parameter([(name, down)], in_body=True), "limit": 97}
     assert await all_pages(loaded.catalog, query, 10_000) == sorter.sort(everything, [(name, down)])
+
+
+CONDITIONS: tuple[dict[str, Any], ...] = (
+    {"eo:cloud_cover": {"lt": 50}},
+    {"mixed": {"in": [1, "a", True]}},
+    {"mixed": {"isNull": False}, "platform": {"startsWith": "sentinel"}},
+    {"eo:cloud_cover": {"gte": 10}, "deep.er.value": {"neq": 2}, "id": {"gt": "d"}},
+)
+
+
+@pytest.mark.parametrize("few", [0, 20_000])
+@pytest.mark.parametrize("scan_limit", [30, 100_000])
+async def test_a_sorted_search_with_conditions_finds_what_brute_force_finds(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch, few: int, scan_limit: int
+) -> None:
+    """Pages may be short where the documents of a page would be too many; together they are complete."""
+    monkeypatch.setattr(plan, "_FEW", few)
+    rng = random.Random(few + scan_limit)
+    catalog = SqlCatalog(loaded.database, scan_limit=scan_limit)
+    brute, sorter = BruteForce(loaded.world), Sorter(loaded)
+    for _ in range(16):
+        search = {**random_query(rng, loaded.world), "query": rng.choice(CONDITIONS), "limit": rng.choice((10, 300))}
+        found = brute.find(search)
+        condition = parse_search(search).filter
+        assert condition is not None
+        holds = Filter(condition)
+        matching = [
+            (coll, item_id)
+            for coll, item_id in found
+            if holds(sorter.items[sorter.keys[coll, item_id]], COLLECTIONS[coll - 1]) is True
+        ]
+        sortby = [(name, rng.random() < 0.5) for name in rng.sample(FIELDS, rng.choice((1, 2)))]
+        expected = sorter.sort(matching, sortby)
+        ids: list[str] = []
+        token = None
+        for _ in range(40):
+            sorted_search = {**search, "sortby": as_parameter(sortby, in_body=True), "token": token}
+            page = await catalog.search(parse_search(sorted_search))
+            ids += [orjson.loads(doc)["id"] for doc in page.items]
+            assert page.matched in {None, len(expected)} or token is not None
+            token = page.next_token
+            if token is None:
+                break
+        assert ids == (expected if token is None else expected[: len(ids)]), (search, sortby)
 
 
 @pytest.mark.parametrize("sortby", ["eo:cloud_cover", "-mixed,platform", "datetime", "-id"])

@@ -12,33 +12,47 @@ from graticule.api import wire
 from graticule.api.documents import GEOJSON, JSON, Documents
 from graticule.api.routing import Call, Endpoint, json_response
 from graticule.catalog import ItemPage
-from graticule.errors import InvalidParameter
 from graticule.stac.documents import JsonObject, Link
 from graticule.stac.fields import FieldSelection, parse_fields
 from graticule.stac.links import feature_collection
 from graticule.stac.search import Search, parse_search
 from graticule.workflows.journal import Operation
 
-#: Each class is true of this server, and tests hold it to that; the filter classes come with the search language.
+#: Each class is true of this server, and tests hold it to that.
 CONFORMANCE = (
+    "http://www.opengis.net/spec/cql2/1.0/conf/accent-insensitive-comparison",
+    "http://www.opengis.net/spec/cql2/1.0/conf/advanced-comparison-operators",
+    "http://www.opengis.net/spec/cql2/1.0/conf/arithmetic",
+    "http://www.opengis.net/spec/cql2/1.0/conf/array-functions",
+    "http://www.opengis.net/spec/cql2/1.0/conf/basic-cql2",
+    "http://www.opengis.net/spec/cql2/1.0/conf/basic-spatial-functions",
+    "http://www.opengis.net/spec/cql2/1.0/conf/basic-spatial-functions-plus",
+    "http://www.opengis.net/spec/cql2/1.0/conf/case-insensitive-comparison",
+    "http://www.opengis.net/spec/cql2/1.0/conf/cql2-json",
+    "http://www.opengis.net/spec/cql2/1.0/conf/cql2-text",
+    "http://www.opengis.net/spec/cql2/1.0/conf/property-property",
+    "http://www.opengis.net/spec/cql2/1.0/conf/spatial-functions",
+    "http://www.opengis.net/spec/cql2/1.0/conf/temporal-functions",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/oas30",
+    "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf/features-filter",
+    "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf/filter",
+    "https://api.stacspec.org/v1.0.0-rc.2/item-search#filter",
     "https://api.stacspec.org/v1.0.0/collections",
     "https://api.stacspec.org/v1.0.0/core",
     "https://api.stacspec.org/v1.0.0/item-search",
     "https://api.stacspec.org/v1.0.0/item-search#fields",
+    "https://api.stacspec.org/v1.0.0/item-search#query",
     "https://api.stacspec.org/v1.0.0/item-search#sort",
     "https://api.stacspec.org/v1.0.0/ogcapi-features",
     "https://api.stacspec.org/v1.0.0/ogcapi-features#fields",
+    "https://api.stacspec.org/v1.0.0/ogcapi-features#query",
     "https://api.stacspec.org/v1.0.0/ogcapi-features#sort",
 )
 
 #: A search is a question, not data; a geometry of this size holds 50,000 corners.
 MAX_SEARCH_BYTES = 1_000_000
-
-#: Search members that this catalog does not evaluate yet: refused, because ignoring a filter gives wrong answers.
-UNSUPPORTED = ("filter", "query")
 
 #: Query parameters that may be repeated.
 _LISTS = ("collections", "collection", "ids", "bbox", "sortby", "fields")
@@ -157,7 +171,7 @@ async def list_items(call: Call) -> Response:
     asked = call.lists(*_LISTS)
     documents = Documents(call, fields=_fields(asked))
     await call.services.catalog.collection(collection_id)
-    parameters: JsonObject = {name: asked[name] for name in _LIST if name in asked}
+    parameters: JsonObject = {name: asked[name] for name in _CONDITIONS if name in asked}
     search = parse_search(parameters | {"collections": [collection_id]})
     page = await call.services.catalog.search(search)
     links = call.links
@@ -180,7 +194,7 @@ async def search_get(call: Call) -> Response:
     """``GET /stac/search``; ``collection`` is the quickstart's spelling of ``collections``."""
     asked = call.lists(*_LISTS)
     documents = Documents(call, fields=_fields(asked))
-    search = _search(asked)
+    search = parse_search(asked)
     page = await call.services.catalog.search(search)
     around = _search_links(call)
     if page.next_token is not None:
@@ -194,7 +208,7 @@ async def search_post(call: Call) -> Response:
     """``POST /stac/search``; the next link carries the token in its body, to be merged into the request's."""
     body = await call.json_object(MAX_SEARCH_BYTES)
     documents = Documents(call, body, _fields(body))
-    search = _search(body)
+    search = parse_search(body)
     page = await call.services.catalog.search(search)
     around = _search_links(call)
     if page.next_token is not None:
@@ -225,16 +239,6 @@ def bases(call: Call) -> tuple[str, ...]:
     own = call.links.base
     public = call.services.settings.public_url
     return (own,) if public in {None, own} else (own, str(public))
-
-
-def _search(parameters: JsonObject) -> Search:
-    for name in UNSUPPORTED:
-        if parameters.get(name) not in (None, "", [], {}):
-            raise InvalidParameter(
-                f"'{name}' is not supported by this version: search by collections, ids, bbox and datetime.",
-                target=name,
-            )
-    return parse_search(parameters)
 
 
 def _fields(parameters: JsonObject) -> FieldSelection | None:
@@ -272,7 +276,9 @@ COLLECTION = "/stac/collections/{collectionId}"
 ITEMS = COLLECTION + "/items"
 ITEM = ITEMS + "/{itemId}"
 _SIGN = ("sign", "duration")
-_LIST = ("limit", "bbox", "datetime", "sortby", "fields", "token", *_SIGN)
+_FILTER = ("filter", "filter-lang", "filter-crs")
+_CONDITIONS = ("limit", "bbox", "datetime", "query", "sortby", "token", *_FILTER, "filter_lang", "filter_crs")
+_LIST = ("limit", "bbox", "datetime", "query", "sortby", "fields", "token", *_FILTER, *_SIGN)
 
 ENDPOINTS = (
     Endpoint("GET", "/stac", landing_page, Role.READER, "Landing page"),

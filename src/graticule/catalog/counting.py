@@ -14,6 +14,7 @@ from graticule.catalog.planning import (
     CellStatistics,
     CollectionStatistics,
     Question,
+    Scan,
     cells_of,
     find,
 )
@@ -28,16 +29,21 @@ def count(
     source: Candidates, question: Question, collections: Sequence[CollectionStatistics]
 ) -> tuple[int | None, int | None]:
     """The number of matches, or else about how many; (None, None) where either would cost more than the page."""
+    if question.by_document:
+        return None, None
+    scan = Scan(0)  # no document is looked into
     collections = [c for c in collections if c.n and question.may_hold(c.t0, c.t1)]
     if question.ids is not None or _are_few(source, question, collections):
-        return len(find(source, question, collections, None, sum(c.n for c in collections))), None
+        return len(find(source, question, collections, None, sum(c.n for c in collections), scan)), None
     parts: Sequence[CollectionStatistics | CellStatistics] = collections
     if question.region is not None:
         if question.region.area >= _LARGE_AREA:
             return None, None
         parts = cells_of(source, question, question.region, collections)
         if sum(part.n for part in parts) <= _FEW:
-            return len(find(source, question, collections, None, _FEW)), None
+            return len(find(source, question, collections, None, _FEW, scan)), None
+    if question.by_column:
+        return None, None
     return None, round(sum(part.n * _share(question, part.t0, part.t1) for part in parts))
 
 

@@ -36,6 +36,11 @@ _MERGED_CELLS: Final = 12
 #: Rule 4: as many row ranges of cells are asked for before whole bands are.
 _MOST_RANGES: Final = 2_000
 
+#: Documents are read in blocks of at most so many: they are large.
+_DOCUMENTS_AT_ONCE: Final = 500
+#: A search that has found nothing goes on for so many times the limit of documents.
+_PATIENCE: Final = 5
+
 #: A candidate: t, id, coll, pk, x0, y0, x1, y1.
 Row = Sequence[Any]
 
@@ -77,6 +82,10 @@ class Question:
     #: Items overlap start..end, microseconds; None is open.
     start: int | None
     end: int | None
+    #: The candidates meet conditions on their columns beside these.
+    by_column: bool = False
+    #: And some that only their documents tell: see `Candidates.failing`.
+    by_document: bool = False
 
     def may_hold(self, t0: int, t1: int) -> bool:
         """Can items between these instants match?"""
@@ -126,20 +135,50 @@ class Candidates(Protocol):
         """How many rows of a collection have t in low..high, both included, counted up to `most`."""
         ...
 
+    def failing(self, rows: Sequence[Row]) -> set[int]:
+        """The pks of the rows whose documents fail the conditions that only documents tell."""
+        ...
+
     def footprints(self, pks: Sequence[int]) -> dict[int, bytes]:
         """WKB by pk."""
         ...
 
 
+class Scan:
+    """How many documents a search may look into: reading one costs a hundred times what a row of an index does.
+
+    A search that has looked into `limit` of them ends with what it has; one that has found nothing goes on for some
+    more, because many clients take an empty page for the end.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """Nothing is looked into yet."""
+        self._limit = limit
+        self._looked = 0
+        #: The row where the search was broken off: matches behind it are not known.
+        self.last: Row | None = None
+
+    def look(self, rows: Sequence[Row], *, found: bool) -> None:
+        """Documents of these rows were looked into."""
+        self._looked += len(rows)
+        if self._looked >= self._limit * (1 if found else _PATIENCE):
+            self.last = rows[-1]
+
+
 def find(
-    source: Candidates, question: Question, collections: Sequence[CollectionStatistics], after: Key | None, count: int
+    source: Candidates,
+    question: Question,
+    collections: Sequence[CollectionStatistics],
+    after: Key | None,
+    count: int,
+    scan: Scan,
 ) -> list[Row]:
-    """The first `count` matches below the key `after`, newest first."""
+    """The first `count` matches below the key `after`, newest first; fewer also where `scan` says it was broken off."""
     collections = [c for c in collections if c.n and question.may_hold(c.t0, c.t1)]
     if not collections:
         return []
     upper = question.first_key(after)
-    exact = Exact(source, question.region)
+    exact = Exact(source, question, scan)
     if question.ids is not None:
         rows = source.of_ids([c.coll for c in collections], upper)
         return exact.take(iter(sorted(rows, key=key_of, reverse=True)), count)
@@ -150,7 +189,7 @@ def find(
     if region.area >= _LARGE_AREA:
         reached, rows_above = _newest_part(source, question, collections, upper, count)
         found = exact.take(rows_above, count)
-        if reached is None or len(found) == count:
+        if reached is None or len(found) == count or scan.last is not None:
             return found
         upper = reached
     cells = cells_of(source, question, region, collections)
@@ -167,12 +206,14 @@ def key_of(row: Row) -> Key:
 
 
 class Exact:
-    """Keeps the rows whose footprint lies in the region."""
+    """Keeps the rows whose footprint lies in the region, and whose document meets the conditions."""
 
-    def __init__(self, source: Candidates, region: Region | None) -> None:
-        """Read footprints from `source`; a `region` of None holds everything."""
+    def __init__(self, source: Candidates, question: Question, scan: Scan) -> None:
+        """Read footprints and documents from `source`, as many documents as `scan` allows."""
         self._source = source
-        self._region = region
+        self._region = question.region
+        self._by_document = question.by_document
+        self._scan = scan
 
     def take(self, rows: Iterator[Row], count: int) -> list[Row]:
         """The first `count` rows that match, reading candidates in blocks of growing size."""
@@ -182,8 +223,20 @@ class Exact:
             candidates = list(islice(rows, block))
             if not candidates:
                 break
-            found += candidates if self._region is None else self._keep(self._region, candidates)
-            block *= 2
+            if self._region is not None:
+                candidates = self._keep(self._region, candidates)
+            if not self._by_document:
+                found += candidates
+                block *= 2
+                continue
+            block = min(block * 2, _DOCUMENTS_AT_ONCE)
+            for first in range(0, len(candidates), _DOCUMENTS_AT_ONCE):
+                part = candidates[first : first + _DOCUMENTS_AT_ONCE]
+                failing = self._source.failing(part)
+                found += [row for row in part if row[3] not in failing]
+                self._scan.look(part, found=bool(found))
+                if self._scan.last is not None:
+                    return found[:count]
         return found[:count]
 
     def _keep(self, region: Region, rows: list[Row]) -> list[Row]:

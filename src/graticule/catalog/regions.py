@@ -65,6 +65,14 @@ class Region:
         shapes = [_turned(member, turn) for turn in _TURNS for member in members]
         return cls(box_of(shape.parts), None, _prepared(shapes))
 
+    @classmethod
+    def around_shape(cls, shape: Shape) -> Region:
+        """The bounds of the parts of a shape: a footprint that meets the shape lies in it."""
+        shapes = [
+            _turned(_box(part.west, part.south, part.east, part.north), turn) for turn in _TURNS for part in shape.parts
+        ]
+        return cls(box_of(shape.parts), None, _prepared(shapes))
+
     @property
     def is_world(self) -> bool:
         """Does it hold every footprint there is?"""

@@ -25,6 +25,7 @@ from graticule.catalog.planning import (
     Exact,
     Question,
     Row,
+    Scan,
     cells_of,
 )
 from graticule.errors import InvalidParameter
@@ -120,8 +121,9 @@ def find_sorted(
     order: Order,
     after: Place | None,
     count: int,
+    scan: Scan,
 ) -> list[Row]:
-    """The first `count` matches beyond the place `after`.
+    """The first `count` matches beyond the place `after`; fewer also where `scan` says it was broken off.
 
     Raises:
         InvalidParameter: it would take the documents of too many items.
@@ -129,11 +131,11 @@ def find_sorted(
     collections = [c for c in collections if c.n and question.may_hold(c.t0, c.t1)]
     if not collections:
         return []
-    exact = Exact(source, question.region)
+    exact = Exact(source, question, scan)
     low = min(question.least_t(c.maxdur) for c in collections)
     high = FOREVER if question.end is None else question.end
     colls = [c.coll for c in collections]
-    chunk = count if question.region is None else max(8, 3 * count)
+    chunk = count if question.region is None and not question.by_document else max(8, 3 * count)
     if question.ids is not None:
         rows = _read(lambda after, limit: source.sorted_ids(colls, low, high, after, limit), after, chunk)
         return exact.take(rows, count)

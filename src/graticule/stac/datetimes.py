@@ -19,7 +19,8 @@ _INSTANT: Final = re.compile(
 _DATE: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - offsets are subtracted by hand, so that year 1 does not overflow
 _SECOND: Final = 1_000_000
-_DAY: Final = 86_400 * _SECOND
+#: Microseconds.
+DAY: Final = 86_400 * _SECOND
 
 _REMEDY: Final = (
     "use an RFC 3339 date-time such as 2021-01-01T00:00:00Z, or two of them joined by '/', either of which may be '..' "
@@ -107,7 +108,7 @@ def _span(text: str) -> TimeInterval:
         midnight = parse_instant(f"{text}T00:00:00Z")
     except ValueError as exc:
         raise _refused(f"'{text}' {exc}") from exc
-    return TimeInterval(midnight, midnight + _DAY - 1)
+    return TimeInterval(midnight, midnight + DAY - 1)
 
 
 def _refused(reason: str) -> InvalidParameter:

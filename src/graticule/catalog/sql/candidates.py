@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from graticule.catalog.cells import TURN, CellRange
 from graticule.catalog.planning import CellStatistics, CollectionStatistics, Question, Row
 from graticule.catalog.sql.dialects import Dialect
+from graticule.catalog.sql.filtering import Conditions
 from graticule.catalog.tokens import Key
 from graticule.database import Connection
 
@@ -20,7 +23,7 @@ _OVERLAP = """AND i.y0 <= :north AND i.y1 >= :south AND (
 class SqlCandidates:
     """`planning.Candidates` for one question in one read transaction."""
 
-    def __init__(self, tx: Connection, dialect: Dialect, question: Question) -> None:
+    def __init__(self, tx: Connection, dialect: Dialect, question: Question, conditions: Conditions) -> None:
         """Turn the question into the conditions that all its statements share."""
         self._tx = tx
         self._dialect = dialect
@@ -38,6 +41,10 @@ class SqlCandidates:
                 self._values |= {f"west{suffix}": box.x0 + by, f"east{suffix}": box.x1 + by}
         elif question.placed:
             self._where += " AND i.x0 IS NOT NULL"
+        self._where += conditions.where
+        self._values |= conditions.values
+        self._residual = conditions.residual
+        self._names: dict[int, str] = {}
 
     def of_collection(self, coll: int, low: int, upper: Key, limit: int) -> list[Row]:
         """See `planning.Candidates`."""
@@ -73,6 +80,16 @@ class SqlCandidates:
         """See `planning.Candidates`."""
         values = {"coll": coll, "low": low, "high": high, "most": most}
         return int(self._tx.value(self._dialect.rows, values))
+
+    def failing(self, rows: Sequence[Row]) -> set[int]:
+        """See `planning.Candidates`."""
+        if self._residual is None or not rows:
+            return set()
+        if not self._names:
+            self._names = {row[0]: row[1] for row in self._tx.all("SELECT coll, id FROM collections")}
+        colls = {row[3]: row[2] for row in rows}
+        bodies = self._tx.all(self._dialect.bodies, {"pks": self._dialect.integers(colls)})
+        return {pk for pk, doc in bodies if self._residual(orjson.loads(doc), self._names[colls[pk]]) is not True}
 
     def footprints(self, pks: Sequence[int]) -> dict[int, bytes]:
         """See `planning.Candidates`."""

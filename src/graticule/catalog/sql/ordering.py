@@ -10,6 +10,7 @@ from graticule.catalog.planning import CellStatistics, Question, Row
 from graticule.catalog.sorting import BOOLEAN, COLUMNS, MISSING, NULLABLE, NUMBER, TEXT, Order, Place
 from graticule.catalog.sql.candidates import SqlCandidates
 from graticule.catalog.sql.dialects import Dialect
+from graticule.catalog.sql.filtering import Conditions
 from graticule.database import Connection
 
 
@@ -57,16 +58,22 @@ class SqlSortedCandidates(SqlCandidates):
     """`sorting.SortedCandidates` for one question and one order in one read transaction."""
 
     def __init__(
-        self, tx: Connection, dialect: Dialect, question: Question, order: Order, components: Sequence[Component]
+        self,
+        tx: Connection,
+        dialect: Dialect,
+        question: Question,
+        conditions: Conditions,
+        order: Order,
+        components: Sequence[Component],
     ) -> None:
         """Turn the order into the texts that all its statements share."""
-        super().__init__(tx, dialect, question)
+        super().__init__(tx, dialect, question, conditions)
         self._order = order
         ties = [Component(name, order.descending, int) for name in ("t", "id", "coll")]
         names = [f"s{n}" for n in range(len(components))] + ["t", "id", "coll"]
         directions = [one.descending for one in (*components, *ties)]
         self._values_sql = [f"{one.sql} AS {name}" for one, name in zip(components, names, strict=False)]
-        self._names = names[: len(components)]
+        self._columns = names[: len(components)]
         self._order_by = ", ".join(
             f"{name} DESC" if down else name for name, down in zip(names, directions, strict=True)
         )
@@ -126,7 +133,7 @@ class SqlSortedCandidates(SqlCandidates):
         """Read all candidates, sort them, and answer the first beyond a place."""
         where = f"{self._where} AND i.t >= :low AND i.t <= :high"
         found = self._dialect.all_candidates(source, where, documents=len(self._paths))
-        names = "".join(f", {name}" for name in self._names)
+        names = "".join(f", {name}" for name in self._columns)
         beyond = "" if after is None else f"WHERE {self._beyond}"
         # What comes from a document is taken out once; columns are cheaper to read again than to keep.
         kept = "MATERIALIZED" if self._paths else "NOT MATERIALIZED"

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from graticule.catalog.base import ItemPage
 from graticule.catalog.counting import count
-from graticule.catalog.planning import CollectionStatistics, Question, Row, find, key_of
-from graticule.catalog.regions import Region
-from graticule.catalog.sorting import find_sorted, order_of, place_of
+from graticule.catalog.narrowing import Narrowing
+from graticule.catalog.planning import CollectionStatistics, Question, Row, Scan, find, key_of
+from graticule.catalog.sorting import Order, Place, find_sorted, order_of, place_of
 from graticule.catalog.sql.candidates import SqlCandidates, statistics_of
 from graticule.catalog.sql.dialects import Dialect
+from graticule.catalog.sql.filtering import Conditions, compile_filter
 from graticule.catalog.sql.ordering import SqlSortedCandidates, components_of
 from graticule.catalog.tokens import decode_token, encode_token
 from graticule.database import Connection
 from graticule.stac.search import Search
 
 
-def answer(tx: Connection, *, dialect: Dialect, search: Search) -> ItemPage:
+def answer(tx: Connection, *, dialect: Dialect, search: Search, scan_limit: int) -> ItemPage:
     """The page that a search asks for."""
-    question = _question(search)
-    collections = statistics_of(tx, search.collections)
-    rows, token = _page(tx, dialect, search, question, collections)
+    narrowing = Narrowing(search)
+    conditions = _conditions(tx, narrowing)
+    question = _question(narrowing, conditions)
+    collections = statistics_of(tx, narrowing.collections)
+    source = _Source(tx, dialect, question, conditions, collections)
+    rows, token = source.page(search, Scan(scan_limit))
     docs = {row[0]: row[1] for row in tx.all(dialect.bodies, {"pks": dialect.integers(row[3] for row in rows)})}
     matched, estimate = None, None
     if search.token is None and token is None:
@@ -29,46 +34,65 @@ def answer(tx: Connection, *, dialect: Dialect, search: Search) -> ItemPage:
     elif question == Question(None, None, placed=False, start=None, end=None):
         matched = sum(one.n for one in collections)
     elif search.token is None:
-        matched, estimate = count(SqlCandidates(tx, dialect, question), question, collections)
+        matched, estimate = count(SqlCandidates(tx, dialect, question, conditions), question, collections)
     return ItemPage([docs[row[3]] for row in rows], token, matched, estimate)
 
 
-def _page(
-    tx: Connection, dialect: Dialect, search: Search, question: Question, collections: Sequence[CollectionStatistics]
-) -> tuple[list[Row], str | None]:
-    """The rows of the page, and the token of the next."""
-    # One more than a page holds: whether it exists decides whether there is a next page.
-    wanted = search.limit + 1
-    order = order_of(search.sortby)
-    if order is None:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where the rows of a page come from."""
+
+    tx: Connection
+    dialect: Dialect
+    question: Question
+    conditions: Conditions
+    collections: Sequence[CollectionStatistics]
+
+    def page(self, search: Search, scan: Scan) -> tuple[list[Row], str | None]:
+        """The rows of the page, and the token of the next."""
+        order = order_of(search.sortby)
+        # One more than a page holds: whether it exists decides whether there is a next page.
+        wanted = search.limit + 1
+        rows = self._newest(search, wanted, scan) if order is None else self._sorted(search, order, wanted, scan)
+        last = rows[search.limit - 1] if len(rows) > search.limit else scan.last
+        if last is None:
+            return rows, None
+        token = (
+            encode_token(key_of(last)) if order is None else encode_token(key_of(last), order.text, place_of(last)[:-3])
+        )
+        return rows[: search.limit], token
+
+    def _newest(self, search: Search, wanted: int, scan: Scan) -> list[Row]:
         after = None if search.token is None else decode_token(search.token)[0]
-        rows = find(SqlCandidates(tx, dialect, question), question, collections, after, wanted)
-    else:
-        components = components_of(order, dialect)
-        place = None
+        source = SqlCandidates(self.tx, self.dialect, self.question, self.conditions)
+        return find(source, self.question, self.collections, after, wanted, scan)
+
+    def _sorted(self, search: Search, order: Order, wanted: int, scan: Scan) -> list[Row]:
+        components = components_of(order, self.dialect)
+        after: Place | None = None
         if search.token is not None:
             key, values = decode_token(search.token, order.text, [one.type for one in components])
-            place = (*values, *key)
-        source = SqlSortedCandidates(tx, dialect, question, order, components)
-        rows = find_sorted(source, question, collections, order, place, wanted)
-    page = rows[: search.limit]
-    if len(rows) == len(page):
-        return page, None
-    last = page[-1]
-    return page, encode_token(key_of(last), order.text if order else "", place_of(last)[:-3] if order else ())
+            after = (*values, *key)
+        source = SqlSortedCandidates(self.tx, self.dialect, self.question, self.conditions, order, components)
+        return find_sorted(source, self.question, self.collections, order, after, wanted, scan)
 
 
-def _question(search: Search) -> Question:
-    region = None
-    if search.bbox is not None:
-        region = Region.of_bbox(search.bbox)
-    elif search.intersects is not None:
-        region = Region.of_shape(search.intersects)
+def _conditions(tx: Connection, narrowing: Narrowing) -> Conditions:
+    if not narrowing.left:
+        return Conditions("", {}, None)
+    numbers = {row[0]: row[1] for row in tx.all("SELECT id, coll FROM collections")}
+    return compile_filter(narrowing.left, numbers)
+
+
+def _question(narrowing: Narrowing, conditions: Conditions) -> Question:
+    region = narrowing.region
     world = region is not None and region.is_world
     return Question(
-        ids=search.ids,
+        ids=narrowing.ids,
         region=None if world else region,
         placed=region is not None,
-        start=search.datetime.start if search.datetime else None,
-        end=search.datetime.end if search.datetime else None,
+        start=narrowing.start,
+        end=narrowing.end,
+        by_column=bool(conditions.where),
+        by_document=conditions.residual is not None,
     )

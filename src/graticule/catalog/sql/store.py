@@ -16,6 +16,8 @@ from graticule.stac.datetimes import now_us
 from graticule.stac.documents import Item
 from graticule.stac.search import Search
 
+#: Documents that a page of a filtered search looks into: about a second's work.
+SCAN_LIMIT: Final = 20_000
 _COLLECTION: Final = "SELECT coll, id, doc, container, created, updated, deleting FROM collections"
 _ITEM: Final = """
     SELECT i.pk, i.cell, b.doc FROM collections c JOIN items i ON i.coll = c.coll JOIN bodies b ON b.pk = i.pk
@@ -25,11 +27,15 @@ _ITEM: Final = """
 class SqlCatalog:
     """The `Catalog` in a `Database`. Its methods are described there."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], int] = now_us) -> None:
-        """Over an open database; `clock` answers microseconds since 1970 UTC."""
+    def __init__(self, database: Database, *, clock: Callable[[], int] = now_us, scan_limit: int = SCAN_LIMIT) -> None:
+        """Over an open database; `clock` answers microseconds since 1970 UTC.
+
+        A search whose filter needs the documents ends its page after about `scan_limit` of them.
+        """
         self._database = database
         self._dialect: Dialect = SqliteDialect()
         self._clock = clock
+        self._scan_limit = scan_limit
 
     # --- reads
 
@@ -69,7 +75,9 @@ class SqlCatalog:
         # Imported here, because a worker never searches: numpy and shapely would cost it its start and 40 MB.
         from graticule.catalog.sql.searching import answer  # noqa: PLC0415
 
-        return await self._database.read(partial(answer, dialect=self._dialect, search=search))
+        return await self._database.read(
+            partial(answer, dialect=self._dialect, search=search, scan_limit=self._scan_limit)
+        )
 
     # --- writes: collections
 
