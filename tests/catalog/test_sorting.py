@@ -14,6 +14,7 @@ import pytest
 from catalog.test_search import COLLECTIONS, START, BruteForce, Loaded, make_world, random_query, text
 from graticule.catalog import OnConflict, SqlCatalog
 from graticule.catalog import sorting as plan
+from graticule.catalog.sql.dialects import SqliteDialect
 from graticule.database import Database
 from graticule.errors import InvalidParameter
 from graticule.stac.cql2.evaluation import Filter
@@ -244,6 +245,28 @@ async def test_sorted_paging_is_exact_while_items_come_and_go(
     database.close()
     assert len(seen) == len(set(seen))
     assert throughout <= set(seen)
+
+
+@pytest.mark.parametrize(
+    ("column", "missing", "access"),
+    [
+        ("t", False, "COVERING INDEX i_time (coll=? AND (t,id)>(?,?))"),
+        ("id", False, "INDEX i_id (coll=? AND id>?)"),
+        ("cloud", False, "COVERING INDEX i_cloud (coll=? AND (cloud,t,id)>(?,?,?))"),
+        ("cloud", True, "COVERING INDEX i_time (coll=? AND (t,id)>(?,?))"),
+        ("platform", False, "INDEX i_plat (coll=? AND (platform,t,id)>(?,?,?))"),
+        ("platform", True, "INDEX i_plat (coll=? AND platform=? AND (t,id)>(?,?))"),
+    ],
+)
+def test_an_index_is_walked_from_the_place_of_the_page(
+    loaded: Loaded, column: str, access: str, *, missing: bool
+) -> None:
+    null = "" if column in {"t", "id"} else f"AND i.{column} IS {'' if missing else 'NOT '}NULL"
+    sql = SqliteDialect().of_walk(column, "i.t AS s0", null, missing=missing, descending=False, started=True)
+    values = dict.fromkeys(("coll", "key_t", "key_id", "key_coll", "value", "limit"), 1)
+    plan = loaded.database.read_now(lambda tx: [row["detail"] for row in tx.all(f"EXPLAIN QUERY PLAN {sql}", values)])
+    assert any(access in step for step in plan), plan
+    assert not any("TEMP B-TREE" in step for step in plan), plan
 
 
 async def test_a_token_belongs_to_its_order(loaded: Loaded) -> None:

@@ -19,8 +19,8 @@ from graticule.catalog.planning import (
     find,
 )
 
-#: So many candidates are counted exactly: it costs a few milliseconds.
-_FEW: Final = 2_000
+#: So many candidates are counted exactly: it costs two or three milliseconds.
+_FEW: Final = 1_000
 #: From this area on, square degrees, merely listing the cells takes longer than the page.
 _LARGE_AREA: Final = 1_500.0
 

@@ -25,7 +25,8 @@ def answer(tx: Connection, *, dialect: Dialect, search: Search, scan_limit: int)
     conditions = _conditions(tx, narrowing)
     question = _question(narrowing, conditions)
     collections = statistics_of(tx, narrowing.collections)
-    source = _Source(tx, dialect, question, conditions, collections)
+    candidates = SqlCandidates(tx, dialect, question, conditions)
+    source = _Source(tx, dialect, question, conditions, collections, candidates)
     rows, token = source.page(search, Scan(scan_limit))
     docs = {row[0]: row[1] for row in tx.all(dialect.bodies, {"pks": dialect.integers(row[3] for row in rows)})}
     matched, estimate = None, None
@@ -34,7 +35,7 @@ def answer(tx: Connection, *, dialect: Dialect, search: Search, scan_limit: int)
     elif question == Question(None, None, placed=False, start=None, end=None):
         matched = sum(one.n for one in collections)
     elif search.token is None:
-        matched, estimate = count(SqlCandidates(tx, dialect, question, conditions), question, collections)
+        matched, estimate = count(candidates, question, collections)
     return ItemPage([docs[row[3]] for row in rows], token, matched, estimate)
 
 
@@ -47,6 +48,7 @@ class _Source:
     question: Question
     conditions: Conditions
     collections: Sequence[CollectionStatistics]
+    candidates: SqlCandidates
 
     def page(self, search: Search, scan: Scan) -> tuple[list[Row], str | None]:
         """The rows of the page, and the token of the next."""
@@ -64,8 +66,7 @@ class _Source:
 
     def _newest(self, search: Search, wanted: int, scan: Scan) -> list[Row]:
         after = None if search.token is None else decode_token(search.token)[0]
-        source = SqlCandidates(self.tx, self.dialect, self.question, self.conditions)
-        return find(source, self.question, self.collections, after, wanted, scan)
+        return find(self.candidates, self.question, self.collections, after, wanted, scan)
 
     def _sorted(self, search: Search, order: Order, wanted: int, scan: Scan) -> list[Row]:
         components = components_of(order, self.dialect)
