@@ -155,13 +155,15 @@ class Scan:
         """Nothing is looked into yet."""
         self._limit = limit
         self._looked = 0
+        self._found = False
         #: The row where the search was broken off: matches behind it are not known.
         self.last: Row | None = None
 
-    def look(self, rows: Sequence[Row], *, found: bool) -> None:
-        """Documents of these rows were looked into."""
+    def look(self, rows: Sequence[Row], failing: int) -> None:
+        """The documents of these rows were looked into, and so many of them fail."""
         self._looked += len(rows)
-        if self._looked >= self._limit * (1 if found else _PATIENCE):
+        self._found = self._found or len(rows) > failing
+        if self._looked >= self._limit * (1 if self._found else _PATIENCE):
             self.last = rows[-1]
 
 
@@ -234,7 +236,7 @@ class Exact:
                 part = candidates[first : first + _DOCUMENTS_AT_ONCE]
                 failing = self._source.failing(part)
                 found += [row for row in part if row[3] not in failing]
-                self._scan.look(part, found=bool(found))
+                self._scan.look(part, len(failing))
                 if self._scan.last is not None:
                     return found[:count]
         return found[:count]

@@ -199,7 +199,10 @@ class _Parser:
         args = self._list(self._disjunction)
         if word.startswith("A_"):
             # ('x') is an array of one here; in every other place it is a text in parentheses.
-            args = [[arg] if isinstance(arg, str | int | float) else arg for arg in args]
+            args = [
+                [arg] if isinstance(arg, str | int | float) or "date" in arg or "timestamp" in arg else arg
+                for arg in args
+            ]
         return {"op": token.text, "args": args}
 
     def _text(self) -> str:
