@@ -20,7 +20,6 @@ from graticule.catalog.searchable import prepare_item
 from graticule.catalog.sql.dialects import SqliteDialect
 from graticule.catalog.sql.filtering import compile_filter
 from graticule.catalog.sql.searching import answer
-from graticule.catalog.tokens import decode_token
 from graticule.database import Connection, Database
 from graticule.stac.cql2 import parse_json, parse_text
 from graticule.stac.cql2.evaluation import Filter
@@ -93,10 +92,7 @@ class Loaded:
         self.catalog.put_items(tx, name, batch, on_conflict=OnConflict.ERROR)
 
     def page(self, search: Search, scan_limit: int) -> ItemPage:
-        after = None if search.token is None else decode_token(search.token)
-        return self.database.read_now(
-            partial(answer, dialect=SqliteDialect(), search=search, after=after, scan_limit=scan_limit)
-        )
+        return self.database.read_now(partial(answer, dialect=SqliteDialect(), search=search, scan_limit=scan_limit))
 
     def found(self, search: Search, scan_limit: int = 10_000) -> list[tuple[str, Any]]:
         """Every item, paged to the end, as (id, properties)."""

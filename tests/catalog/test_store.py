@@ -290,7 +290,8 @@ async def test_matched_is_told_where_it_costs_nothing(catalog: SqlCatalog, put: 
     assert (await catalog.search(Search(limit=5))).matched == 12
     assert (await catalog.search(Search(limit=5, collections=("b",)))).matched == 0
     assert (await catalog.search(Search(limit=5, ids=("i1", "x")))).matched == 1
-    assert (await catalog.search(parse_search({"limit": 5, "bbox": "0,0,9,9"}))).matched is None
+    assert (await catalog.search(parse_search({"limit": 5, "bbox": "0,0,9,9"}))).matched == 12
+    assert (await catalog.search(parse_search({"limit": 5, "bbox": "0,0,4,4"}))).matched == 0
 
 
 async def test_unknown_collections_and_ids_find_nothing(

@@ -14,6 +14,7 @@ from graticule.api.routing import Call
 from graticule.catalog import CollectionRecord
 from graticule.errors import InvalidParameter
 from graticule.stac.documents import JsonObject, Link
+from graticule.stac.fields import FieldSelection
 from graticule.stac.links import with_links
 
 JSON = "application/json"
@@ -25,8 +26,10 @@ _BATCH = 50
 class Documents:
     """Prepares the documents of one answer."""
 
-    def __init__(self, call: Call, body: JsonObject | None = None) -> None:
+    def __init__(self, call: Call, body: JsonObject | None = None, fields: FieldSelection | None = None) -> None:
         """Read ``sign`` and ``duration`` from the query, else from a search's body (api.md 2.7).
+
+        With `fields`, items show only these members.
 
         Raises:
             InvalidParameter: ``sign`` is no boolean, or ``duration`` no number of minutes.
@@ -34,6 +37,7 @@ class Documents:
         self._links = call.links
         self._services = call.services
         self._minutes = _signing_minutes(call, body or {})
+        self._fields = fields
 
     async def collection(self, record: CollectionRecord) -> bytes:
         """A Collection with its links."""
@@ -42,7 +46,8 @@ class Documents:
     async def item(self, stored: bytes) -> bytes:
         """An Item with its links."""
         parsed = orjson.loads(stored)
-        return await self._finish(with_links(stored, item_links(self._links, parsed["collection"], parsed["id"])))
+        document = with_links(stored, item_links(self._links, parsed["collection"], parsed["id"]))
+        return await self._finish(document, self._fields)
 
     async def items(self, stored: Sequence[bytes]) -> list[bytes]:
         """Items of a page."""
@@ -53,12 +58,15 @@ class Documents:
             documents.append(await self.item(document))
         return documents
 
-    async def _finish(self, document: bytes) -> bytes:
+    async def _finish(self, document: bytes, fields: FieldSelection | None = None) -> bytes:
         document = self._services.hrefs.unfold(document, self._links.base)
-        if self._minutes is None:
+        if self._minutes is None and fields is None:
             return document
         parsed: Any = orjson.loads(document)
-        await sign_document(self._services.tokens, parsed, self._links.base, self._minutes)
+        if fields is not None:
+            parsed = fields.apply(parsed)
+        if self._minutes is not None:
+            await sign_document(self._services.tokens, parsed, self._links.base, self._minutes)
         return orjson.dumps(parsed)
 
 

@@ -13,8 +13,8 @@ from graticule.api import wire
 from graticule.api.documents import GEOJSON, JSON, Documents
 from graticule.api.routing import Call, Endpoint, json_response
 from graticule.catalog import ItemPage
-from graticule.errors import InvalidParameter
 from graticule.stac.documents import JsonObject, Link
+from graticule.stac.fields import FieldSelection, parse_fields
 from graticule.stac.links import feature_collection
 from graticule.stac.search import Search, parse_search
 from graticule.workflows.journal import Operation
@@ -42,14 +42,20 @@ CONFORMANCE = (
     "https://api.stacspec.org/v1.0.0/collections",
     "https://api.stacspec.org/v1.0.0/core",
     "https://api.stacspec.org/v1.0.0/item-search",
+    "https://api.stacspec.org/v1.0.0/item-search#fields",
+    "https://api.stacspec.org/v1.0.0/item-search#query",
+    "https://api.stacspec.org/v1.0.0/item-search#sort",
     "https://api.stacspec.org/v1.0.0/ogcapi-features",
+    "https://api.stacspec.org/v1.0.0/ogcapi-features#fields",
+    "https://api.stacspec.org/v1.0.0/ogcapi-features#query",
+    "https://api.stacspec.org/v1.0.0/ogcapi-features#sort",
 )
 
 #: A search is a question, not data; a geometry of this size holds 50,000 corners.
 MAX_SEARCH_BYTES = 1_000_000
 
-#: Search members that this catalog does not evaluate yet: refused, because ignoring a filter gives wrong answers.
-UNSUPPORTED = ("query", "sortby", "fields")
+#: Query parameters that may be repeated.
+_LISTS = ("collections", "collection", "ids", "bbox", "sortby", "fields")
 
 
 async def landing_page(call: Call) -> Response:
@@ -177,11 +183,11 @@ async def delete_item(call: Call) -> Response:
 
 
 async def list_items(call: Call) -> Response:
-    """``GET /stac/collections/{collectionId}/items``: newest first, paged by token."""
+    """``GET /stac/collections/{collectionId}/items``: newest first unless sorted, paged by token."""
     collection_id = call.path["collectionId"]
-    documents = Documents(call)
+    asked = call.lists(*_LISTS)
+    documents = Documents(call, fields=_fields(asked))
     await call.services.catalog.collection(collection_id)
-    asked = call.lists("bbox")
     parameters: JsonObject = {name: asked[name] for name in _CONDITIONS if name in asked}
     search = parse_search(parameters | {"collections": [collection_id]})
     page = await call.services.catalog.search(search)
@@ -203,8 +209,9 @@ async def list_items(call: Call) -> Response:
 
 async def search_get(call: Call) -> Response:
     """``GET /stac/search``; ``collection`` is the quickstart's spelling of ``collections``."""
-    documents = Documents(call)
-    search = _search(call.lists("collections", "collection", "ids", "bbox"))
+    asked = call.lists(*_LISTS)
+    documents = Documents(call, fields=_fields(asked))
+    search = parse_search(asked)
     page = await call.services.catalog.search(search)
     around = _search_links(call)
     if page.next_token is not None:
@@ -217,8 +224,8 @@ async def search_get(call: Call) -> Response:
 async def search_post(call: Call) -> Response:
     """``POST /stac/search``; the next link carries the token in its body, to be merged into the request's."""
     body = await call.json_object(MAX_SEARCH_BYTES)
-    documents = Documents(call, body)
-    search = _search(body)
+    documents = Documents(call, body, _fields(body))
+    search = parse_search(body)
     page = await call.services.catalog.search(search)
     around = _search_links(call)
     if page.next_token is not None:
@@ -251,14 +258,8 @@ def bases(call: Call) -> tuple[str, ...]:
     return (own,) if public in {None, own} else (own, str(public))
 
 
-def _search(parameters: JsonObject) -> Search:
-    for name in UNSUPPORTED:
-        if parameters.get(name) not in (None, "", [], {}):
-            raise InvalidParameter(
-                f"'{name}' is not supported by this version: search by collections, ids, bbox, datetime and filter.",
-                target=name,
-            )
-    return parse_search(parameters)
+def _fields(parameters: JsonObject) -> FieldSelection | None:
+    return parse_fields(parameters["fields"]) if "fields" in parameters else None
 
 
 def _search_links(call: Call) -> list[Link]:
@@ -269,7 +270,7 @@ def _search_links(call: Call) -> list[Link]:
 
 
 def _next_href(call: Call, page: ItemPage, *path: str) -> str:
-    asked = call.lists("collections", "collection", "ids", "bbox")
+    asked = call.lists(*_LISTS)
     query = {name: value for name, value in asked.items() if name not in {"token", "api-version"}}
     return call.links.versioned(*path, **query, token=page.next_token)
 
@@ -282,6 +283,8 @@ async def _page(documents: Documents, page: ItemPage, search: Search, links: lis
     }
     if page.matched is not None:
         members["numberMatched"] = members["context"]["matched"] = page.matched
+    elif page.estimate is not None:
+        members["context"]["estimate"] = page.estimate  # never as numberMatched, which clients take as exact
     return Response(feature_collection(await documents.items(page.items), **members), media_type=GEOJSON)
 
 
@@ -291,8 +294,8 @@ ITEMS = COLLECTION + "/items"
 ITEM = ITEMS + "/{itemId}"
 _SIGN = ("sign", "duration")
 _FILTER = ("filter", "filter-lang", "filter-crs")
-_CONDITIONS = ("limit", "bbox", "datetime", "token", *_FILTER, "filter_lang", "filter_crs")
-_LIST = ("limit", "bbox", "datetime", "token", *_FILTER, *_SIGN)
+_CONDITIONS = ("limit", "bbox", "datetime", "query", "sortby", "token", *_FILTER, "filter_lang", "filter_crs")
+_LIST = ("limit", "bbox", "datetime", "query", "sortby", "fields", "token", *_FILTER, *_SIGN)
 
 ENDPOINTS = (
     Endpoint("GET", "/stac", landing_page, Role.READER, "Landing page"),

@@ -46,6 +46,8 @@ class ItemPage:
     next_token: str | None
     #: How many items the search finds in all, where that is known without counting.
     matched: int | None
+    #: About how many, where only that is known; counted on the first page only.
+    estimate: int | None = None
 
 
 class Catalog(Protocol):
@@ -68,7 +70,12 @@ class Catalog(Protocol):
         ...
 
     async def search(self, search: Search) -> ItemPage:
-        """A page of items, newest first, then by id. Raises InvalidParameter for a token that is none."""
+        """A page of items in the order of `Search.sortby`, without one newest first, then by id.
+
+        Raises:
+            InvalidParameter: a token that is none or belongs to another order, or an order that would need the
+                documents of too many items.
+        """
         ...
 
     async def item_count(self, collection_id: str) -> int:

@@ -131,6 +131,10 @@ class Candidates(Protocol):
         """Non-empty cells of these ranges (coll, range)."""
         ...
 
+    def rows(self, coll: int, low: int, high: int, most: int) -> int:
+        """How many rows of a collection have t in low..high, both included, counted up to `most`."""
+        ...
+
     def failing(self, rows: Sequence[Row]) -> set[int]:
         """The pks of the rows whose documents fail the conditions that only documents tell."""
         ...
@@ -152,15 +156,15 @@ class Scan:
         self._limit = limit
         self._looked = 0
         self._found = False
-        #: Where the search was broken off: matches below this key are not known.
-        self.reached: Key | None = None
+        #: The row where the search was broken off: matches behind it are not known.
+        self.last: Row | None = None
 
     def look(self, rows: Sequence[Row], failing: int) -> None:
         """The documents of these rows were looked into, and so many of them fail."""
         self._looked += len(rows)
         self._found = self._found or len(rows) > failing
         if self._looked >= self._limit * (1 if self._found else _PATIENCE):
-            self.reached = key_of(rows[-1])
+            self.last = rows[-1]
 
 
 def find(
@@ -176,7 +180,7 @@ def find(
     if not collections:
         return []
     upper = question.first_key(after)
-    exact = _Exact(source, question, scan)
+    exact = Exact(source, question, scan)
     if question.ids is not None:
         rows = source.of_ids([c.coll for c in collections], upper)
         return exact.take(iter(sorted(rows, key=key_of, reverse=True)), count)
@@ -187,10 +191,10 @@ def find(
     if region.area >= _LARGE_AREA:
         reached, rows_above = _newest_part(source, question, collections, upper, count)
         found = exact.take(rows_above, count)
-        if reached is None or len(found) == count or scan.reached is not None:
+        if reached is None or len(found) == count or scan.last is not None:
             return found
         upper = reached
-    cells = _cells(source, question, region, collections)
+    cells = cells_of(source, question, region, collections)
     missing = count - len(found)
     if not cells:
         return found
@@ -203,10 +207,11 @@ def key_of(row: Row) -> Key:
     return row[0], row[1], row[2]
 
 
-class _Exact:
+class Exact:
     """Keeps the rows whose footprint lies in the region, and whose document meets the conditions."""
 
     def __init__(self, source: Candidates, question: Question, scan: Scan) -> None:
+        """Read footprints and documents from `source`, as many documents as `scan` allows."""
         self._source = source
         self._region = question.region
         self._by_document = question.by_document
@@ -232,7 +237,7 @@ class _Exact:
                 failing = self._source.failing(part)
                 found += [row for row in part if row[3] not in failing]
                 self._scan.look(part, len(failing))
-                if self._scan.reached is not None:
+                if self._scan.last is not None:
                     return found[:count]
         return found[:count]
 
@@ -284,7 +289,7 @@ def _newest_part(
 # --- cells -----------------------------------------------------------------------------------------------------------
 
 
-def _cells(
+def cells_of(
     source: Candidates, question: Question, region: Region, collections: Sequence[CollectionStatistics]
 ) -> list[CellStatistics]:
     """The non-empty cells that can hold matches."""

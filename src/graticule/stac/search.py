@@ -10,8 +10,11 @@ from typing import Any, Final
 from graticule.errors import InvalidParameter
 from graticule.stac.bbox import BBox, parse_bbox
 from graticule.stac.cql2 import Expression, parse_filter
+from graticule.stac.cql2.expressions import all_of
 from graticule.stac.datetimes import TimeInterval, parse_datetime
 from graticule.stac.geometry import Shape, parse_shape
+from graticule.stac.query import parse_query
+from graticule.stac.sorting import SortKey, parse_sortby
 
 DEFAULT_LIMIT: Final = 10
 MAX_LIMIT: Final = 10_000
@@ -21,7 +24,7 @@ _INTEGER: Final = re.compile(r"[+-]?\d+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The conditions of an item search, joined by AND; None means no condition. Newest items first, then by id."""
+    """The conditions of an item search, joined by AND; None means no condition."""
 
     collections: tuple[str, ...] | None = None
     ids: tuple[str, ...] | None = None
@@ -33,8 +36,10 @@ class Search:
     limit: int = DEFAULT_LIMIT
     #: Where the page begins: `ItemPage.next_token` of the page before.
     token: str | None = None
-    #: CQL2, the parameter ``filter``.
+    #: The parameters ``filter`` (CQL2) and ``query`` together.
     filter: Expression | None = None
+    #: The order; empty: newest first, then by id. See `graticule.catalog.sorting` for ties and missing values.
+    sortby: tuple[SortKey, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be asked together."""
@@ -64,7 +69,8 @@ def parse_search(parameters: Mapping[str, Any]) -> Search:
         datetime=optional("datetime", parse_datetime),
         limit=parse_limit(parameters.get("limit")),
         token=optional("token", _parse_token),
-        filter=parse_filter(parameters),
+        filter=all_of(parse_filter(parameters), optional("query", parse_query)),
+        sortby=optional("sortby", parse_sortby) or (),
     )
 
 

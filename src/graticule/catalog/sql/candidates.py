@@ -45,6 +45,8 @@ class SqlCandidates:
         self._values |= conditions.values
         self._residual = conditions.residual
         self._names: dict[int, str] = {}
+        self._asked: Sequence[tuple[int, CellRange]] = ()
+        self._cells: list[CellStatistics] = []
 
     def of_collection(self, coll: int, low: int, upper: Key, limit: int) -> list[Row]:
         """See `planning.Candidates`."""
@@ -73,8 +75,15 @@ class SqlCandidates:
         """See `planning.Candidates`."""
         if not ranges:
             return []
-        rows = self._tx.all(self._dialect.cells, {"ranges": self._dialect.cell_ranges(ranges)})
-        return [CellStatistics(*row) for row in rows]
+        if self._asked != ranges:  # a page and its count ask for the same
+            rows = self._tx.all(self._dialect.cells, {"ranges": self._dialect.cell_ranges(ranges)})
+            self._asked, self._cells = ranges, [CellStatistics(*row) for row in rows]
+        return self._cells
+
+    def rows(self, coll: int, low: int, high: int, most: int) -> int:
+        """See `planning.Candidates`."""
+        values = {"coll": coll, "low": low, "high": high, "most": most}
+        return int(self._tx.value(self._dialect.rows, values))
 
     def failing(self, rows: Sequence[Row]) -> set[int]:
         """See `planning.Candidates`."""

@@ -23,6 +23,29 @@ _CELL_BITS: Final = 46
 _CELL_MASK: Final = (1 << _CELL_BITS) - 1
 
 
+#: Indexes that have an order, by the column they begin with (None: the column's value is missing): the index, its
+#: columns, and the place in it.
+_WALKS: Final = {
+    "t": ("i_time", "i.t, i.id, i.coll", ":key_t, :key_id, :key_coll"),
+    "id": ("i_id", "i.id, i.t, i.coll", ":key_id, :key_t, :key_coll"),
+    "cloud": ("i_cloud", "i.cloud, i.t, i.id, i.coll", ":value, :key_t, :key_id, :key_coll"),
+    "platform": ("i_plat", "i.platform, i.t, i.id, i.coll", ":value, :key_t, :key_id, :key_coll"),
+    None: ("i_time", "i.t, i.id, i.coll", ":key_t, :key_id, :key_coll"),
+}
+#: Tables and condition of candidates that are read whole.
+_SOURCES: Final = {
+    "cells": (
+        "json_each(:cells) q CROSS JOIN items i INDEXED BY i_cell",
+        f"i.coll = (q.value >> {_CELL_BITS}) AND i.cell = (q.value & {_CELL_MASK})",
+    ),
+    "collections": ("json_each(:colls) q CROSS JOIN items i INDEXED BY i_time", "i.coll = q.value"),
+    "ids": (
+        "json_each(:colls) c CROSS JOIN json_each(:ids) q CROSS JOIN items i INDEXED BY i_id",
+        "i.coll = c.value AND i.id = q.value",
+    ),
+}
+
+
 class Dialect(Protocol):
     """What a database must say in its own way. `where` is a further condition on ``i``, beginning with AND, or ''."""
 
@@ -44,6 +67,8 @@ class Dialect(Protocol):
 
     #: t, id, coll of row :n + 1 of a collection: :coll, :low, :key_*.
     nth_key: str
+    #: How many rows, counted up to :most: :coll, :low, :high.
+    rows: str
     #: coll, cell, n, t0, t1: :ranges.
     cells: str
     #: pk, wkb: :pks.
@@ -55,6 +80,32 @@ class Dialect(Protocol):
     #: Two statements that delete :pks.
     delete_items: str
     delete_bodies: str
+
+    #: The id of the collection of ``i``.
+    collection_id: str
+
+    def of_walk(self, column: str, values: str, where: str, *, missing: bool, descending: bool, started: bool) -> str:
+        """Candidate rows with `values` behind them, by the index of a column: :coll, :limit.
+
+        Where `started` beyond a place: :value (of a column that can be null, and is not `missing`), :key_*.
+        """
+        ...
+
+    def all_candidates(self, source: str, where: str, *, documents: int) -> str:
+        """Rows and every column that can be sorted by.
+
+        They are those of "cells" (:cells), of "collections" (:colls), or of "ids" (:colls, :ids). With `documents`
+        properties also ``found``, their values: :path1, :path2, …
+        """
+        ...
+
+    def path(self, names: Sequence[str]) -> Any:
+        """A parameter such as :path1."""
+        ...
+
+    def property_values(self, number: int, kinds: tuple[int, int, int, int]) -> tuple[str, str, str]:
+        """Of property `number` in ``i.found``: kind (of `kinds`: number, text, boolean, other), number, and text."""
+        ...
 
     def integers(self, values: Iterable[int]) -> Any:
         """A list parameter such as :pks."""
@@ -84,6 +135,10 @@ class SqliteDialect:
         SELECT i.t, i.id, i.coll FROM items i INDEXED BY i_time
         WHERE i.coll = :coll AND i.t >= :low AND {_BELOW}
         ORDER BY i.t DESC, i.id DESC, i.coll DESC LIMIT 1 OFFSET :n"""
+    rows = """
+        SELECT count(*) FROM (SELECT 1 FROM items i INDEXED BY i_time
+        WHERE i.coll = :coll AND i.t >= :low AND i.t <= :high LIMIT :most)"""
+    collection_id = "(SELECT c.id FROM collections c WHERE c.coll = i.coll)"
     cells = """
         SELECT g.coll, g.cell, g.n, g.t0, g.t1 FROM json_each(:ranges) q CROSS JOIN grid g
         WHERE g.coll = json_extract(q.value, '$[0]')
@@ -121,6 +176,43 @@ class SqliteDialect:
         return f"""
             SELECT {_ROW} FROM json_each(:colls) c CROSS JOIN json_each(:ids) q CROSS JOIN items i INDEXED BY i_id
             WHERE i.coll = c.value AND i.id = q.value AND {_BELOW} {where}"""
+
+    def of_walk(self, column: str, values: str, where: str, *, missing: bool, descending: bool, started: bool) -> str:
+        """See `Dialect`."""
+        index, columns, place = _WALKS[None if missing else column]
+        # Of i_cloud only rows with a value are part; i_plat has those without one too, in the order of time.
+        index = "i_plat" if missing and column == "platform" else index
+        beyond = f"AND ({columns}) {'<' if descending else '>'} ({place})" if started else ""
+        order = ", ".join(f"{name} DESC" if descending else name for name in columns.split(", "))
+        return f"""
+            SELECT {_ROW}, {values} FROM items i INDEXED BY {index}
+            WHERE i.coll = :coll {beyond} {where} ORDER BY {order} LIMIT :limit"""
+
+    def all_candidates(self, source: str, where: str, *, documents: int) -> str:
+        """See `Dialect`."""
+        tables, condition = _SOURCES[source]
+        found = ""
+        if documents:
+            paths = "".join(f", :path{number}" for number in range(1, documents + 1))
+            found = f", json_extract(CAST(b.doc AS TEXT), '$.id'{paths}) AS found"
+            tables, condition = f"{tables} CROSS JOIN bodies b", f"{condition} AND b.pk = i.pk"
+        return f"SELECT {_ROW}, i.cloud, i.platform{found} FROM {tables} WHERE {condition} {where}"
+
+    def path(self, names: Sequence[str]) -> Any:
+        """A JSON path; names hold neither quotes nor backslashes."""
+        return "$" + "".join(f'."{name}"' for name in names)
+
+    def property_values(self, number: int, kinds: tuple[int, int, int, int]) -> tuple[str, str, str]:
+        """See `Dialect`; ``found`` is a JSON array whose first member is the id."""
+        at = f"i.found, '$[{number}]'"
+        numeric, text, boolean, other = kinds
+        kind = (
+            f"CASE json_type({at}) WHEN 'integer' THEN {numeric} WHEN 'real' THEN {numeric} WHEN 'text' THEN {text} "
+            f"WHEN 'true' THEN {boolean} WHEN 'false' THEN {boolean} ELSE {other} END"
+        )
+        is_number = f"json_type({at}) IN ('integer', 'real', 'true')"
+        value = f"CASE WHEN {is_number} THEN CAST(json_extract({at}) AS REAL) ELSE 0.0 END"
+        return kind, value, f"CASE json_type({at}) WHEN 'text' THEN json_extract({at}) ELSE '' END"
 
     def integers(self, values: Iterable[int]) -> Any:
         """JSON."""

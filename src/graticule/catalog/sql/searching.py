@@ -2,37 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from graticule.catalog.base import ItemPage
+from graticule.catalog.counting import count
 from graticule.catalog.narrowing import Narrowing
-from graticule.catalog.planning import Question, Scan, find, key_of
+from graticule.catalog.planning import CollectionStatistics, Question, Row, Scan, find, key_of
+from graticule.catalog.sorting import Order, Place, find_sorted, order_of, place_of
 from graticule.catalog.sql.candidates import SqlCandidates, statistics_of
 from graticule.catalog.sql.dialects import Dialect
 from graticule.catalog.sql.filtering import Conditions, compile_filter
-from graticule.catalog.tokens import Key, encode_token
+from graticule.catalog.sql.ordering import SqlSortedCandidates, components_of
+from graticule.catalog.tokens import decode_token, encode_token
 from graticule.database import Connection
 from graticule.stac.search import Search
 
 
-def answer(tx: Connection, *, dialect: Dialect, search: Search, after: Key | None, scan_limit: int) -> ItemPage:
-    """The page behind a key; the first one without."""
+def answer(tx: Connection, *, dialect: Dialect, search: Search, scan_limit: int) -> ItemPage:
+    """The page that a search asks for."""
     narrowing = Narrowing(search)
     conditions = _conditions(tx, narrowing)
     question = _question(narrowing, conditions)
     collections = statistics_of(tx, narrowing.collections)
     candidates = SqlCandidates(tx, dialect, question, conditions)
-    scan = Scan(scan_limit)
-    # One more than a page holds: whether it exists decides whether there is a next page.
-    rows = find(candidates, question, collections, after, search.limit + 1, scan)
-    page = rows[: search.limit]
-    docs = {row[0]: row[1] for row in tx.all(dialect.bodies, {"pks": dialect.integers(row[3] for row in page)})}
-    following = key_of(page[-1]) if len(rows) > len(page) else scan.reached
-    matched = None
-    if after is None and following is None:
-        matched = len(page)
+    source = _Source(tx, dialect, question, conditions, collections, candidates)
+    rows, token = source.page(search, Scan(scan_limit))
+    docs = {row[0]: row[1] for row in tx.all(dialect.bodies, {"pks": dialect.integers(row[3] for row in rows)})}
+    matched, estimate = None, None
+    if search.token is None and token is None:
+        matched = len(rows)
     elif question == Question(None, None, placed=False, start=None, end=None):
         matched = sum(one.n for one in collections)
-    token = None if following is None else encode_token(following)
-    return ItemPage([docs[row[3]] for row in page], token, matched)
+    elif search.token is None:
+        matched, estimate = count(candidates, question, collections)
+    return ItemPage([docs[row[3]] for row in rows], token, matched, estimate)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where the rows of a page come from."""
+
+    tx: Connection
+    dialect: Dialect
+    question: Question
+    conditions: Conditions
+    collections: Sequence[CollectionStatistics]
+    candidates: SqlCandidates
+
+    def page(self, search: Search, scan: Scan) -> tuple[list[Row], str | None]:
+        """The rows of the page, and the token of the next."""
+        order = order_of(search.sortby)
+        # One more than a page holds: whether it exists decides whether there is a next page.
+        wanted = search.limit + 1
+        rows = self._newest(search, wanted, scan) if order is None else self._sorted(search, order, wanted, scan)
+        last = rows[search.limit - 1] if len(rows) > search.limit else scan.last
+        if last is None:
+            return rows, None
+        token = (
+            encode_token(key_of(last)) if order is None else encode_token(key_of(last), order.text, place_of(last)[:-3])
+        )
+        return rows[: search.limit], token
+
+    def _newest(self, search: Search, wanted: int, scan: Scan) -> list[Row]:
+        after = None if search.token is None else decode_token(search.token)[0]
+        return find(self.candidates, self.question, self.collections, after, wanted, scan)
+
+    def _sorted(self, search: Search, order: Order, wanted: int, scan: Scan) -> list[Row]:
+        components = components_of(order, self.dialect)
+        after: Place | None = None
+        if search.token is not None:
+            key, values = decode_token(search.token, order.text, [one.type for one in components])
+            after = (*values, *key)
+        source = SqlSortedCandidates(self.tx, self.dialect, self.question, self.conditions, order, components)
+        return find_sorted(source, self.question, self.collections, order, after, wanted, scan)
 
 
 def _conditions(tx: Connection, narrowing: Narrowing) -> Conditions:

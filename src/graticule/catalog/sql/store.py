@@ -10,7 +10,6 @@ from graticule.catalog.base import CollectionRecord, ItemPage, OnConflict
 from graticule.catalog.searchable import PreparedItem, prepare_item
 from graticule.catalog.sql.dialects import Dialect, SqliteDialect
 from graticule.catalog.sql.writing import ItemWriter
-from graticule.catalog.tokens import decode_token
 from graticule.database import Connection, Database, Row
 from graticule.errors import CollectionDoesNotExist, Conflict, NotFound
 from graticule.stac.datetimes import now_us
@@ -72,13 +71,12 @@ class SqlCatalog:
         return await self._database.read(read)
 
     async def search(self, search: Search) -> ItemPage:
-        """A page of items, newest first, then by id. Raises InvalidParameter for a token that is none."""
+        """A page of items; see `Catalog.search` for the errors."""
         # Imported here, because a worker never searches: numpy and shapely would cost it its start and 40 MB.
         from graticule.catalog.sql.searching import answer  # noqa: PLC0415
 
-        after = None if search.token is None else decode_token(search.token)
         return await self._database.read(
-            partial(answer, dialect=self._dialect, search=search, after=after, scan_limit=self._scan_limit)
+            partial(answer, dialect=self._dialect, search=search, scan_limit=self._scan_limit)
         )
 
     # --- writes: collections

@@ -83,6 +83,12 @@ def conjuncts(expression: Expression) -> Iterator[Expression]:
         yield expression
 
 
+def all_of(*expressions: Expression | None) -> Expression | None:
+    """Those of them that are not None, all of which must hold."""
+    present = tuple(one for one in expressions if one is not None)
+    return Operation("and", present) if len(present) > 1 else next(iter(present), None)
+
+
 def interval_span(interval: Interval) -> Span | None:
     """Its first and last microsecond, if both ends are literal."""
     if isinstance(interval.start, Property) or isinstance(interval.end, Property):
