@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from graticule.database import Database
+from graticule.database import Database, SqliteDatabase
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +35,6 @@ def test_data() -> Path:
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """A fresh database on disk."""
-    database = Database(tmp_path / "graticule.db")
+    database = SqliteDatabase(tmp_path / "graticule.db")
     yield database
     database.close()

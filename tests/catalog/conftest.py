@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from graticule.catalog import OnConflict, SqlCatalog
-from graticule.database import Connection, Database
+from graticule.database import Connection, Database, SqliteDatabase
 from graticule.stac.documents import Item
 
 ItemFactory = Callable[..., Item]
@@ -19,7 +19,7 @@ Put = Callable[..., None]
 
 @pytest.fixture(params=["memory", "disk"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    store = Database(None if request.param == "memory" else tmp_path / "graticule.db")
+    store = SqliteDatabase(None if request.param == "memory" else tmp_path / "graticule.db")
     yield store
     store.close()
 

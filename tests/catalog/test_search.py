@@ -18,7 +18,7 @@ from shapely.affinity import translate
 
 from graticule.catalog import OnConflict, SqlCatalog
 from graticule.catalog import planning as plan
-from graticule.database import Database
+from graticule.database import Database, SqliteDatabase
 from graticule.stac.search import parse_search
 
 START = 1_577_836_800  # 2020-01-01, seconds
@@ -206,7 +206,7 @@ class Loaded:
 @pytest.fixture(scope="module", params=["memory", "disk"])
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
     path: Path | None = None if request.param == "memory" else tmp_path_factory.mktemp("search") / "graticule.db"
-    database = Database(path)
+    database = SqliteDatabase(path)
     catalog = SqlCatalog(database)
     world = make_world(random.Random(7))
     for name in COLLECTIONS:
