@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import psycopg
 from psycopg import adapt, pq
-from psycopg.types.numeric import Int8BinaryDumper
+from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 from psycopg.types.string import StrDumperUnknown
 
 from graticule.database import schema
@@ -149,7 +149,7 @@ class PostgresDatabase(Database):
         Raises:
             SettingsError: the server cannot be reached or refuses us, or a newer version has migrated the database.
         """
-        self._url = url
+        self.url = url
         self._local = threading.local()
         self._reader_connections: list[psycopg.Connection[Any]] = []
         try:
@@ -168,11 +168,12 @@ class PostgresDatabase(Database):
 
     def _connect(self) -> psycopg.Connection[Any]:
         raw: psycopg.Connection[Any] = psycopg.connect(
-            self._url, autocommit=True, row_factory=_rows, connect_timeout=_CONNECT_TIMEOUT_SECONDS
+            self.url, autocommit=True, row_factory=_rows, connect_timeout=_CONNECT_TIMEOUT_SECONDS
         )
         # By value an int would be sent as int2, int4 or int8: many statements of one text, and arrays that overflow.
-        for kind in (int, bool):
-            raw.adapters.register_dumper(kind, Int8BinaryDumper)
+        raw.adapters.register_dumper(int, Int8Dumper)
+        raw.adapters.register_dumper(int, Int8BinaryDumper)  # the last one is preferred; lists may ask for the other
+        raw.adapters.register_dumper(bool, Int8BinaryDumper)  # truth is 0 or 1 in our tables
         raw.adapters.register_dumper(str, _Text)
         raw.adapters.register_loader("numeric", _Numeric)
         raw.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}".encode())

@@ -66,7 +66,7 @@ class SqlCandidates:
         """See `planning.Candidates`."""
         if not ranges:
             return []
-        rows = self._tx.all(self._dialect.cells, {"ranges": self._dialect.cell_ranges(ranges)})
+        rows = self._tx.all(self._dialect.cells, self._dialect.cell_ranges(ranges))
         return [CellStatistics(*row) for row in rows]
 
     def footprints(self, pks: Sequence[int]) -> dict[int, bytes]:

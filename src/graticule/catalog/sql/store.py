@@ -8,7 +8,7 @@ from typing import Final
 
 from graticule.catalog.base import CollectionRecord, ItemPage, OnConflict
 from graticule.catalog.searchable import PreparedItem, prepare_item
-from graticule.catalog.sql.dialects import Dialect, SqliteDialect
+from graticule.catalog.sql.dialects import dialect_of
 from graticule.catalog.sql.writing import ItemWriter
 from graticule.catalog.tokens import decode_token
 from graticule.database import Connection, Database, Row
@@ -29,7 +29,7 @@ class SqlCatalog:
     def __init__(self, database: Database, *, clock: Callable[[], int] = now_us) -> None:
         """Over an open database; `clock` answers microseconds since 1970 UTC."""
         self._database = database
-        self._dialect: Dialect = SqliteDialect()
+        self._dialect = dialect_of(database)
         self._clock = clock
 
     # --- reads
