@@ -61,9 +61,7 @@ def postgres_template(postgres: PostgresServer) -> str:
 
 
 @pytest.fixture(scope="session")
-def open_database(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> OpenDatabase:
+def open_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> OpenDatabase:
     """Open a fresh database of a kind: ``memory``, ``disk`` or ``postgres``."""
 
     @contextmanager
@@ -71,7 +69,7 @@ def open_database(
         with ExitStack() as stack:
             if kind == "postgres":
                 server: PostgresServer = request.getfixturevalue("postgres")
-                url = stack.enter_context(server.database(request.getfixturevalue("postgres_template")))
+                url = stack.enter_context(server.emptied_database(request.getfixturevalue("postgres_template")))
                 database: Database = PostgresDatabase(url)
             else:
                 folder = tmp_path_factory.mktemp("database")

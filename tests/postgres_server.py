@@ -46,6 +46,22 @@ def _complete(folder: Path) -> bool:
     return int(said.split()[2].split(".")[0]) >= OLDEST and (folder / "initdb").exists()
 
 
+#: Empties every table; a large one as a whole, so that nothing of it is left to be read over.
+_EMPTY = """
+DO $$ DECLARE r record; BEGIN
+  FOR r IN SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'graticule_schema' LOOP
+    IF pg_relation_size(r.name::regclass) > 100000 THEN
+      EXECUTE format('TRUNCATE %I CASCADE', r.name);
+    ELSE
+      EXECUTE format('DELETE FROM %I', r.name);
+    END IF;
+  END LOOP;
+  FOR r IN SELECT sequencename AS name FROM pg_sequences WHERE schemaname = 'public' LOOP
+    PERFORM setval(r.name::regclass, 1, false);
+  END LOOP;
+END $$"""
+
+
 class PostgresServer:
     """Hands out databases; may be stopped and started again."""
 
@@ -54,18 +70,30 @@ class PostgresServer:
         self._programs = programs
         self._folder = folder
         self._names = (f"test_{number}" for number in count())
+        self._made: set[str] = set()
+        self._empty: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         # PostgreSQL refuses to be run by root.
         self._user: dict[str, Any] = {}
         if os.geteuid() == 0:
-            somebody = next(name for name in ("postgres", "nobody") if name in {user.pw_name for user in pwd.getpwall()})
+            somebody = next(
+                name for name in ("postgres", "nobody") if name in {user.pw_name for user in pwd.getpwall()}
+            )
             account = pwd.getpwnam(somebody)
             os.chown(folder, account.pw_uid, account.pw_gid)
             self._user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-        init = [programs / "initdb", "-D", folder / "data", "-U", "tests", "--auth=trust", "--no-sync", "-E", "UTF8"]
-        subprocess.run(
-            [*init, "--locale=C.UTF-8"], check=True, stdout=subprocess.DEVNULL, cwd=folder, **self._user
-        )
+        init: list[str | Path] = [
+            programs / "initdb",
+            "-D",
+            folder / "data",
+            "-U",
+            "tests",
+            "--auth=trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+        ]
+        subprocess.run([*init, "--locale=C.UTF-8"], check=True, stdout=subprocess.DEVNULL, cwd=folder, **self._user)
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -111,6 +139,18 @@ class PostgresServer:
         self.administer(f"CREATE DATABASE {name} TEMPLATE {template}")
         yield self.url(name)
         self.administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextmanager
+    def emptied_database(self, template: str) -> Iterator[str]:
+        """As `database`, at a tenth of the time: one that an earlier user left as it was is emptied and used again."""
+        name = self._empty.pop() if self._empty else next(self._names)
+        if name not in self._made:
+            self.administer(f"CREATE DATABASE {name} TEMPLATE {template}")
+            self._made.add(name)
+        yield self.url(name)
+        with psycopg.connect(self.url(name), autocommit=True) as raw:
+            raw.execute(_EMPTY)
+        self._empty.append(name)
 
 
 @contextmanager

@@ -37,6 +37,12 @@ def monotonic() -> Clock:
 
 
 @pytest.fixture
+def database(each_database: Database) -> Database:
+    """On SQLite and on PostgreSQL."""
+    return each_database
+
+
+@pytest.fixture
 def tokens(database: Database, sealer: Sealer, settings: Settings, clock: Clock, monotonic: Clock) -> Tokens:
     return Tokens(database, sealer, settings, clock=clock, monotonic=monotonic)
 

@@ -13,7 +13,7 @@ import pytest
 
 from graticule.access import Role, open_identity, open_issuer
 from graticule.cli.shim import find_real_az, write_shim
-from graticule.database import Database, SqliteDatabase
+from graticule.database import SqliteDatabase
 from graticule.sealing import open_sealer
 from graticule.settings import AUDIENCE, load_settings
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from graticule.access import Role, open_identity, open_issuer
-from graticule.database import Database, SqliteDatabase
+from graticule.database import SqliteDatabase
 from graticule.sealing import open_sealer
 from graticule.settings import load_settings
 

@@ -1,32 +1,31 @@
-"""What differs on PostgreSQL: parameters and values, writers of several processes, a server that goes away, the schema."""
+"""What differs on PostgreSQL: parameters and values, several writers, a server that goes away, the schema."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
-import postgres_server
 import pytest
 
+import postgres_server
 from graticule.database import Connection, Database, SqliteDatabase, passing_fault
 from graticule.database.postgres import PostgresDatabase, translated
 from graticule.errors import SettingsError
 from postgres_server import PostgresServer
 
-OpenDatabase = Callable[[str], AbstractContextManager[Database]]
-
 
 @pytest.fixture
-def database(open_database: OpenDatabase) -> Iterator[PostgresDatabase]:
+def database(postgres: PostgresServer, postgres_template: str) -> Iterator[PostgresDatabase]:
     """A database with a table to write into."""
-    with open_database("postgres") as database:
-        assert isinstance(database, PostgresDatabase)
+    with postgres.database(postgres_template) as url:
+        database = PostgresDatabase(url)
         database.write_now(lambda tx: tx.execute("CREATE TABLE notes(text TEXT UNIQUE CHECK (text <> 'bad'))"))
         yield database
+        database.close()
 
 
 def note(text: str) -> Callable[[Connection], int]:
@@ -70,7 +69,14 @@ def test_parameters_are_named_in_the_drivers_way(ours: str, theirs: bytes) -> No
 def test_a_row_is_read_by_name_and_by_position(database: PostgresDatabase) -> None:
     row = database.read_now(lambda tx: tx.one("SELECT :a AS a, 'x' AS b", {"a": 7}))
     assert row is not None
-    assert (row["a"], row[1], row["b"], tuple(row), dict(row), row[:1]) == (7, "x", "x", (7, "x"), {"a": 7, "b": "x"}, (7,))
+    assert (row["a"], row[1], row["b"], tuple(row), dict(row), row[:1]) == (
+        7,
+        "x",
+        "x",
+        (7, "x"),
+        {"a": 7, "b": "x"},
+        (7,),
+    )
 
 
 def test_values_come_back_as_on_sqlite(database: PostgresDatabase) -> None:
@@ -200,7 +206,7 @@ def test_after_a_restart_of_the_server_reads_and_writes_go_on() -> None:
 
 def test_a_server_that_cannot_be_reached_is_a_setting_to_mend_and_no_password_is_told(tmp_path: Path) -> None:
     url = f"postgresql://user:hush-hush@/catalog?host={tmp_path}"
-    with pytest.raises(SettingsError, match="GRATICULE_DATABASE_URL") as caught:
+    with pytest.raises(SettingsError, match="Check its address") as caught:
         PostgresDatabase(url)
     assert "hush" not in str(caught.value)
     assert caught.value.__cause__ is None

@@ -133,9 +133,7 @@ class PostgresConnection(Connection):
         return self.raw.info.transaction_status in _OPEN
 
 
-_OPEN: Final = frozenset(
-    {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR, pq.TransactionStatus.ACTIVE}
-)
+_OPEN: Final = frozenset({pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR, pq.TransactionStatus.ACTIVE})
 
 
 class PostgresDatabase(Database):
@@ -156,7 +154,7 @@ class PostgresDatabase(Database):
             self._raw = self._connect()
         except psycopg.Error as exc:
             raise SettingsError(
-                f"The PostgreSQL database cannot be opened: {_without_url(exc)}. Check GRATICULE_DATABASE_URL, and that"
+                f"The PostgreSQL database cannot be opened: {_without_url(exc)}. Check its address, and that"
                 " the server runs and lets this user in."
             ) from None  # the driver's error may hold the address with its password
         try:

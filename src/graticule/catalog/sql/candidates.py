@@ -75,7 +75,7 @@ class SqlCandidates:
         return {row[0]: row[1] for row in rows}
 
     def _read(self, sql: str, upper: Key, **values: Any) -> list[Row]:
-        rows: list[Row] = list(self._tx.all(sql, {**self._values, **values, **_key(upper)}))
+        rows: list[Any] = self._tx.all(sql, {**self._values, **values, **_key(upper)})
         return rows
 
 
