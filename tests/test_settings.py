@@ -14,7 +14,7 @@ REFUSED = [
     ("API_PROCESSES", "0"),
     ("PUBLIC_URL", "catalog.example.com"),
     ("PUBLIC_URL", "https://catalog.example.com?x=1"),
-    ("PUBLIC_URL", "https://user:hunter22@catalog.example.com"),
+    ("PUBLIC_URL", "https://user:hunter22@catalog.example.com"),  # leak-ok: made up
     ("TRUSTED_PROXIES", "proxy.example.com"),
     ("LOG_LEVEL", "chatty"),
     ("SECRET_KEY", "hunter22"),

@@ -189,6 +189,29 @@ def test_killed_children_are_started_again(tmp_path: Path) -> None:
             assert words in served.log_text()
 
 
+def test_an_item_whose_worker_dies_three_times_is_set_aside_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    with (
+        Source({"a.tif": small_geotiff(), "slow.tif": small_geotiff()}) as source,
+        Served(tmp_path, env={"GRATICULE_FETCH_ALLOW": source.host}) as served,
+    ):
+        accepted = start_working(served, source)
+        for _ in range(2):
+            asked = len(source.requests)
+            child(served, "worker").kill()
+            until(lambda asked=asked: len(source.requests) > asked, "the next attempt")  # type: ignore[misc]
+        child(served, "worker").kill()
+        client = served.client()
+        operation = served.finished(client, accepted)
+        assert (operation["status"], operation["error"]["code"]) == ("Failed", "InternalError")
+        assert "'slow' is set aside" in operation["error"]["message"]
+        again = client.post(
+            f"{served.url}/stac/collections/c/items", json=item("next", {"image": source.href("a.tif")})
+        )
+        assert served.finished(client, again)["status"] == "Succeeded"
+        source.gates["slow.tif"].set()
+        assert len(settled(served.data_dir).live) == 2
+
+
 def test_a_separate_worker_does_the_work_of_a_serve_without_one(tmp_path: Path) -> None:
     with (
         Source({"a.tif": small_geotiff()}) as source,

@@ -70,14 +70,16 @@ class Supervisor:
 
     async def _keep(self, child: Child) -> None:
         delay = _FIRST_DELAY
+        by_signal = False
         while not self._stop.is_set():
             born = time.monotonic()
             try:
-                process = await self._start(child)
+                process = await self._start(child, after_crash=by_signal)
             except OSError as exc:  # no memory, or no process left to have: that passes
                 ending = exc.strerror or str(exc)
             else:
                 code = await self._watch(process)
+                by_signal = code < 0
                 if code == UNUSABLE and not self._stop.is_set():
                     self._exit_code = UNUSABLE
                     self._stop.set()
@@ -90,8 +92,10 @@ class Supervisor:
             await self._pause(delay)
             delay = min(delay * 2, _LONGEST_DELAY)
 
-    async def _start(self, child: Child) -> asyncio.subprocess.Process:
+    async def _start(self, child: Child, *, after_crash: bool) -> asyncio.subprocess.Process:
         environment = {**os.environ, "GRATICULE_PARENT_PID": str(os.getpid())}
+        if after_crash:
+            environment["GRATICULE_AFTER_CRASH"] = "1"
         # A process group of its own: Ctrl-C in the terminal reaches the supervisor only, which stops them in order.
         return await asyncio.create_subprocess_exec(
             *child.command, stdin=subprocess.DEVNULL, env=environment, process_group=0
@@ -128,11 +132,12 @@ def on_stop(stop: Callable[[], None]) -> None:
         loop.add_signal_handler(number, stop)
 
 
-def adopt() -> None:
-    """In a child: die with the supervisor that started it."""
+def adopt() -> bool:
+    """In a child: die with the supervisor that started it. Is it in the place of one that a signal ended?"""
     parent = os.environ.pop("GRATICULE_PARENT_PID", None)
     if parent is not None and parent.isdecimal():
         die_with_parent(int(parent))
+    return os.environ.pop("GRATICULE_AFTER_CRASH", None) is not None
 
 
 def _ending(code: int) -> str:

@@ -26,9 +26,9 @@ def worker(
     from graticule.cli.worker_process import run_worker  # noqa: PLC0415
     from graticule.settings import load_settings  # noqa: PLC0415
 
-    adopt()
+    after_crash = adopt()
     settings = load_settings(data_dir=data_dir)
     set_up_logging(settings.log_level)
     if not quiet:
         print(f"A worker runs on {settings.data_dir}; stop it with Ctrl-C.", flush=True)
-    asyncio.run(run_worker(settings))
+    asyncio.run(run_worker(settings, after_crash=after_crash))

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from graticule.cli.supervision import on_stop
+from graticule.database import Connection
 from graticule.errors import GraticuleError
 from graticule.services import Services, open_services, open_work
 from graticule.settings import Settings
@@ -29,12 +30,17 @@ _BETWEEN_TIDYINGS = 600.0
 _FOLD_SLICE = 20
 
 
-async def run_worker(settings: Settings) -> None:
-    """Do the durable work until SIGTERM or SIGINT."""
+async def run_worker(settings: Settings, *, after_crash: bool = False) -> None:
+    """Do the durable work until SIGTERM or SIGINT.
+
+    Args:
+        settings: of the catalog.
+        after_crash: the worker before this one was ended by a signal, while the service went on.
+    """
     async with open_services(settings) as services, open_work(services):
         stop = asyncio.Event()
         on_stop(stop.set)
-        async with _among_workers(settings.data_dir, partial(_recover, services)):
+        async with _among_workers(settings.data_dir, partial(_recover, services, after_crash=after_crash)):
             maintenance = asyncio.create_task(_maintain(services))
             try:
                 await services.engine.run_worker(settings.worker_concurrency, stop)
@@ -43,9 +49,16 @@ async def run_worker(settings: Settings) -> None:
                 await asyncio.gather(maintenance, return_exceptions=True)
 
 
-async def _recover(services: Services) -> None:
+async def _recover(services: Services, *, after_crash: bool) -> None:
     """No other worker lives on this data folder: what the dead ones held is free at once."""
-    released = await services.database.write(release_all)
+
+    def release(tx: Connection) -> int:
+        in_hand = journal.running_items(tx, limit=2)
+        if after_crash and len(in_hand) == 1:  # it was alone, so it may be what killed the worker
+            journal.count_crash(tx, *in_hand[0])
+        return release_all(tx)
+
+    released = await services.database.write(release)
     shutil.rmtree(services.settings.staging_dir, ignore_errors=True)
     if released:
         log.info("took over %d items of a worker that ended", released, extra={"action": "recovered"})

@@ -27,7 +27,7 @@ from graticule.errors import (
     ItemAlreadyExists,
 )
 from graticule.ingestion.burying import defer_sweep
-from graticule.ingestion.copying import Copier, ItemWork, staging_folder
+from graticule.ingestion.copying import MAX_CRASHES, Copier, ItemWork, staging_folder
 from graticule.ingestion.publishing import item_document
 from graticule.ingestion.service import SUBMISSION
 from graticule.ingestion.validation import check_contents
@@ -123,6 +123,11 @@ class Workflows:
             journal.erase_document(tx, pk, seq)
             return None
         journal.check_not_canceled(operation)
+        if entry.crashes >= MAX_CRASHES:
+            raise InternalError(
+                f"Item '{entry.item_id}' is set aside: the process that had it in hand died {entry.crashes} times."
+                " Check its assets with GDAL, or report this operation's id."
+            )
         if item is None:
             raise InternalError(f"The document of item '{entry.item_id}' is missing.")
         collection_id = operation.collection_id or ""
