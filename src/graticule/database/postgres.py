@@ -1,7 +1,7 @@
 """The database on a PostgreSQL server: the scaled-out kind. Any ordinary server from version 14 on, no extension.
 
 Several processes write at once there. What rooms rely on is SQLite's promise, one write transaction at a time, so each
-group of writes takes one advisory lock first (docs/decisions/0007). Reads take none, and see one state each.
+group of writes takes one advisory lock first (docs/decisions/0010). Reads take none, and see one state each.
 """
 
 from __future__ import annotations
