@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from graticule.database import Database
+import postgres_server
+from graticule.database import Database, SqliteDatabase
+from graticule.database.postgres import PostgresDatabase
+from postgres_server import PostgresServer
+
+#: Opens a fresh database of a kind: ``memory``, ``disk`` or ``postgres``.
+OpenDatabase = Callable[[str], AbstractContextManager[Database]]
 
 
 @pytest.fixture(autouse=True)
@@ -32,9 +39,57 @@ def test_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, started when the first test asks for it."""
+    programs = postgres_server.programs()
+    if programs is None:
+        message = "no PostgreSQL server: install one, or name its folder of programs with GRATICULE_TEST_POSTGRES"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with postgres_server.running(programs) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: PostgresServer) -> str:
+    """The name of a database with our schema, to be copied."""
+    postgres.administer("CREATE DATABASE template_graticule")
+    PostgresDatabase(postgres.url("template_graticule"), readers=1).close()
+    return "template_graticule"
+
+
+@pytest.fixture(scope="session")
+def open_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> OpenDatabase:
+    """Open a fresh database of a kind: ``memory``, ``disk`` or ``postgres``."""
+
+    @contextmanager
+    def opened(kind: str) -> Iterator[Database]:
+        with ExitStack() as stack:
+            if kind == "postgres":
+                server: PostgresServer = request.getfixturevalue("postgres")
+                url = stack.enter_context(server.emptied_database(request.getfixturevalue("postgres_template")))
+                database: Database = PostgresDatabase(url)
+            else:
+                folder = tmp_path_factory.mktemp("database")
+                database = SqliteDatabase(None if kind == "memory" else folder / "graticule.db")
+            stack.callback(database.close)
+            yield database
+
+    return opened
+
+
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """A fresh database on disk."""
-    database = Database(tmp_path / "graticule.db")
+    database = SqliteDatabase(tmp_path / "graticule.db")
     yield database
     database.close()
+
+
+@pytest.fixture(params=["disk", "postgres"])
+def each_database(request: pytest.FixtureRequest, open_database: OpenDatabase) -> Iterator[Database]:
+    """A fresh database of each kind that keeps its data."""
+    with open_database(request.param) as database:
+        yield database

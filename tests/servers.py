@@ -1,8 +1,10 @@
 """Makes ready the real servers that some tests talk to, before pytest starts.
 
-One so far: Node.js with npm, which runs the OpenID provider that ``tests/access`` logs in at. It is the one that
-``GRATICULE_TEST_NODE`` names, else the PATH's if it is new enough, else the one of ``tests/servers.lock``, put beside
-this interpreter. None of it takes root.
+Node.js with npm runs the OpenID provider that ``tests/access`` logs in at. It is the one that ``GRATICULE_TEST_NODE``
+names, else the PATH's if it is new enough, else the one of ``tests/servers.lock``, put beside this interpreter.
+
+PostgreSQL is the second database. Its programs are in the folder that ``GRATICULE_TEST_POSTGRES`` names, else where
+Debian puts them, else on the PATH; as root, Debian's package is installed. The tests start a server of their own.
 
 What cannot be had is one loud line, and the tests that need it are skipped; with ``CI`` set it is a failure.
 """
@@ -18,6 +20,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from postgres_server import OLDEST, programs
+
 TESTS = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
 
@@ -32,7 +36,7 @@ class Missing(Exception):
 def main() -> int:
     """Make everything ready. 0: tests may start; 1: something is missing that must be there."""
     missing = []
-    for prepare in (test_data, node):
+    for prepare in (test_data, node, postgres):
         try:
             prepare()
         except Missing as exc:
@@ -72,6 +76,23 @@ def node_version(program: str) -> int:
         return 0
     match = re.match(r"v(\d+)\.", said)
     return int(match[1]) if match else 0
+
+
+def postgres() -> None:
+    """The programs of a PostgreSQL server."""
+    if programs() is not None:
+        return
+    if os.environ.get("GRATICULE_TEST_POSTGRES") is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        print("Installing Debian's PostgreSQL server (once)", flush=True)
+        for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "postgresql"]):
+            environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            if subprocess.run(["apt-get", *command], env=environment, check=False).returncode != 0:
+                break
+    if programs() is None:
+        raise Missing(
+            f"PostgreSQL {OLDEST} or later: install it (apt-get install postgresql), or name its folder of programs"
+            " with GRATICULE_TEST_POSTGRES"
+        )
 
 
 def install_node() -> None:

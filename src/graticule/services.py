@@ -23,7 +23,7 @@ from graticule.access import (
 )
 from graticule.catalog import Catalog, SqlCatalog
 from graticule.configuration import Configuration, forget_collection
-from graticule.database import Connection, Database
+from graticule.database import Connection, Database, SqliteDatabase
 from graticule.ingestion.collection_assets import CollectionAssets
 from graticule.ingestion.service import TASKS, Ingestion
 from graticule.ingestion.updating import Updater
@@ -70,7 +70,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
         prepare_data_dir(settings.data_dir)
         sealer = open_sealer(settings)
-        database = Database(settings.database_path)
+        database = SqliteDatabase(settings.database_path)
         stack.callback(database.close)
         engine = Engine(database, worker_name=f"{socket.gethostname()}-{os.getpid()}")
         catalog = SqlCatalog(database)

@@ -18,6 +18,12 @@ from graticule.settings import AUDIENCE, Settings
 
 
 @pytest.fixture
+def database(each_database: Database) -> Database:
+    """On SQLite and on PostgreSQL."""
+    return each_database
+
+
+@pytest.fixture
 def opened(database: Database, sealer: Sealer, settings: Settings) -> Issuer:
     return open_issuer(database, sealer, settings)
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 import pytest
 
 from graticule.access import Tokens
-from graticule.database import Database
+from graticule.database import Database, SqliteDatabase
 from graticule.errors import InvalidParameter, PublicAccessNotPermitted, SignatureRefused
 from graticule.sealing import Sealer
 from graticule.settings import Settings
@@ -34,6 +34,12 @@ def clock() -> Clock:
 @pytest.fixture
 def monotonic() -> Clock:
     return Clock(0.0)
+
+
+@pytest.fixture
+def database(each_database: Database) -> Database:
+    """On SQLite and on PostgreSQL."""
+    return each_database
 
 
 @pytest.fixture
@@ -221,7 +227,7 @@ async def test_a_token_minted_after_a_revocation_elsewhere_works_everywhere_at_o
 async def test_another_catalog_under_the_same_master_key_does_not_share_signatures(
     tokens: Tokens, sealer: Sealer, settings: Settings
 ) -> None:
-    other_database = Database(None)
+    other_database = SqliteDatabase(None)
     other = Tokens(other_database, sealer, settings)
     query = (await other.mint_container(CONTAINER)).query
     await other.verify(CONTAINER, KEY, query)

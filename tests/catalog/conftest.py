@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,15 +13,15 @@ from graticule.catalog import OnConflict, SqlCatalog
 from graticule.database import Connection, Database
 from graticule.stac.documents import Item
 
+OpenDatabase = Callable[[str], AbstractContextManager[Database]]
 ItemFactory = Callable[..., Item]
 Put = Callable[..., None]
 
 
-@pytest.fixture(params=["memory", "disk"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    store = Database(None if request.param == "memory" else tmp_path / "graticule.db")
-    yield store
-    store.close()
+@pytest.fixture(params=["memory", "disk", "postgres"])
+def store(request: pytest.FixtureRequest, open_database: OpenDatabase) -> Iterator[Database]:
+    with open_database(request.param) as store:
+        yield store
 
 
 @pytest.fixture

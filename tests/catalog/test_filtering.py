@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from graticule.catalog import ItemPage, OnConflict, SqlCatalog
 from graticule.catalog.narrowing import Narrowing
 from graticule.catalog.searchable import prepare_item
-from graticule.catalog.sql.dialects import SqliteDialect
+from graticule.catalog.sql.dialects import dialect_of
 from graticule.catalog.sql.filtering import compile_filter
 from graticule.catalog.sql.searching import answer
 from graticule.database import Connection, Database
@@ -28,6 +29,7 @@ from graticule.stac.search import Search, parse_search
 COLLECTIONS = ("a", "b", "empty")
 DAYS = [f"2021-0{month}-{day:02}" for month in range(1, 7) for day in (1, 15)]
 Key = tuple[int, str, int]
+OpenDatabase = Callable[[str], AbstractContextManager[Database]]
 
 
 def footprint(rng: random.Random) -> dict[str, Any] | None:
@@ -75,8 +77,10 @@ def items() -> Iterator[tuple[str, dict[str, Any]]]:
 class Loaded:
     """A catalog, and its items in the order of a search."""
 
-    def __init__(self, given: Iterable[tuple[str, dict[str, Any]]], names: Iterable[str] = ()) -> None:
-        self.database = Database(None)
+    def __init__(
+        self, database: Database, given: Iterable[tuple[str, dict[str, Any]]], names: Iterable[str] = ()
+    ) -> None:
+        self.database = database
         self.catalog = SqlCatalog(self.database)
         self.keyed: list[tuple[Key, str, dict[str, Any]]] = []
         documents: dict[str, dict[str, Any]] = {name: {} for name in names}
@@ -92,7 +96,8 @@ class Loaded:
         self.catalog.put_items(tx, name, batch, on_conflict=OnConflict.ERROR)
 
     def page(self, search: Search, scan_limit: int) -> ItemPage:
-        return self.database.read_now(partial(answer, dialect=SqliteDialect(), search=search, scan_limit=scan_limit))
+        work = partial(answer, dialect=dialect_of(self.database), search=search, scan_limit=scan_limit)
+        return self.database.read_now(work)
 
     def found(self, search: Search, scan_limit: int = 10_000) -> list[tuple[str, Any]]:
         """Every item, paged to the end, as (id, properties)."""
@@ -122,11 +127,10 @@ class Loaded:
         ]
 
 
-@pytest.fixture(scope="module")
-def loaded() -> Iterator[Loaded]:
-    loaded = Loaded(items(), COLLECTIONS)
-    yield loaded
-    loaded.database.close()
+@pytest.fixture(scope="module", params=["memory", "postgres"])
+def loaded(request: pytest.FixtureRequest, open_database: OpenDatabase) -> Iterator[Loaded]:
+    with open_database(request.param) as database:
+        yield Loaded(database, items(), COLLECTIONS)
 
 
 # --- random filters --------------------------------------------------------------------------------------------------
@@ -380,13 +384,13 @@ def test_real_items_are_filtered_by_what_their_documents_say(real: Loaded, text:
     assert real.found(search) == expected
 
 
-@pytest.fixture(scope="module")
-def real(test_data: Path) -> Iterator[Loaded]:
+@pytest.fixture(scope="module", params=["memory", "postgres"])
+def real(request: pytest.FixtureRequest, open_database: OpenDatabase, test_data: Path) -> Iterator[Loaded]:
     files = sorted((test_data / "stac" / "items").rglob("*.ndjson"))
-    loaded = Loaded(
+    given = (
         (f"{file.parent.name}/{file.stem}", orjson.loads(line))
         for file in files
         for line in file.read_bytes().splitlines()[:60]
     )
-    yield loaded
-    loaded.database.close()
+    with open_database(request.param) as database:
+        yield Loaded(database, given)

@@ -13,7 +13,7 @@ import pytest
 
 from graticule.access import Role, open_identity, open_issuer
 from graticule.cli.shim import find_real_az, write_shim
-from graticule.database import Database
+from graticule.database import SqliteDatabase
 from graticule.sealing import open_sealer
 from graticule.settings import AUDIENCE, load_settings
 
@@ -49,7 +49,7 @@ def on_path(*programs: Path) -> dict[str, str]:
 
 async def roles(token: str, data_dir: Path) -> frozenset[Role]:
     settings = load_settings(data_dir=data_dir)
-    database = Database(settings.database_path)
+    database = SqliteDatabase(settings.database_path)
     try:
         issuer = open_issuer(database, open_sealer(settings), settings)
         return (await open_identity(issuer, settings).authenticate(token)).roles

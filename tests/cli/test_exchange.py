@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from acceptance.serving import GRATICULE, Served
-from graticule.database import Database
+from graticule.database import SqliteDatabase
 from ingestion.exchange.documents import collection, item, lines, write
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def test_what_cannot_be_done_is_one_line_on_stderr(
     write(tmp_path / "items.ndjson", [item(1)])
     more = {"GRATICULE_DATA_DIR": str(tmp_path / "catalog")}
     (tmp_path / "catalog").mkdir(mode=0o700)
-    Database(tmp_path / "catalog" / "graticule.db").close()
+    SqliteDatabase(tmp_path / "catalog" / "graticule.db").close()
     files = {"items.ndjson", "missing.ndjson", "out", "elsewhere"}
     result = run(*(tmp_path / text if text in files else text for text in arguments), more=more)
     assert result.returncode == 2

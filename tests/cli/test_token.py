@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from graticule.access import Role, open_identity, open_issuer
-from graticule.database import Database
+from graticule.database import SqliteDatabase
 from graticule.sealing import open_sealer
 from graticule.settings import load_settings
 
@@ -24,7 +24,7 @@ def claims(token: str) -> Any:
 
 async def roles(token: str, data_dir: Path) -> frozenset[Role]:
     settings = load_settings(data_dir=data_dir)
-    database = Database(settings.database_path)
+    database = SqliteDatabase(settings.database_path)
     try:
         issuer = open_issuer(database, open_sealer(settings), settings)
         return (await open_identity(issuer, settings).authenticate(token)).roles
@@ -51,7 +51,7 @@ async def test_a_catalog_never_started_gives_a_token_that_it_accepts_later(run: 
 async def test_a_running_catalog_gives_a_token(run: Run, tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path / "data")
     sealer = open_sealer(settings)
-    server = Database(settings.database_path)  # another process has the database open, and its key in memory
+    server = SqliteDatabase(settings.database_path)  # another process has the database open, and its key in memory
     issuer = open_issuer(server, sealer, settings)
 
     token = the_token(run("token", "--data-dir", settings.data_dir, "--role", "reader", "--expires-in", "90s"))

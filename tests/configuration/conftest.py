@@ -15,6 +15,12 @@ AddCollection = Callable[[str], None]
 
 
 @pytest.fixture
+def database(each_database: Database) -> Database:
+    """On SQLite and on PostgreSQL."""
+    return each_database
+
+
+@pytest.fixture
 def catalog(database: Database) -> Catalog:
     return SqlCatalog(database)
 

@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import pytest
 
-from graticule.database import Connection, Database, passing_fault
-from graticule.database.connection import migrate
+from graticule.database import Connection, Database, SqliteDatabase, passing_fault
+from graticule.database.sqlite import migrate
 from graticule.errors import SettingsError, Unavailable
 
 
@@ -158,7 +158,7 @@ def test_a_reader_cannot_write_for_good(notes: Database) -> None:
 
 
 def test_closing_finishes_what_was_submitted_and_refuses_the_rest(tmp_path: Path) -> None:
-    database = Database(tmp_path / "x.db")
+    database = SqliteDatabase(tmp_path / "x.db")
     future = database.submit(lambda tx: tx.execute("CREATE TABLE notes(text TEXT)"))
     database.close()
     database.close()  # once more is no error
@@ -171,7 +171,7 @@ def test_two_processes_that_migrate_at_once_apply_each_file_once(tmp_path: Path)
     for round_ in range(5):  # the file changes to WAL within a moment, in which another connection finds it locked
         path = tmp_path / f"{round_}.db"
         with ThreadPoolExecutor(6) as pool:
-            opened = list(pool.map(Database, [path] * 6))
+            opened = list(pool.map(SqliteDatabase, [path] * 6))
         for database in opened:
             database.close()
 
@@ -188,7 +188,7 @@ def test_a_file_that_is_no_database_is_a_setting_to_mend(tmp_path: Path) -> None
     path = tmp_path / "x.db"
     path.write_bytes(b"this is something else altogether" * 100)
     with pytest.raises(SettingsError, match="cannot be used"):
-        Database(path)
+        SqliteDatabase(path)
 
 
 def full_disk() -> sqlite3.Error:

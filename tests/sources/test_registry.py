@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from graticule.database import Database
+from graticule.database import Database, SqliteDatabase
 from graticule.errors import (
     Conflict,
     InvalidRequestBody,
@@ -59,7 +59,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Any:
-    database = Database(tmp_path / "graticule.db")
+    database = SqliteDatabase(tmp_path / "graticule.db")
     yield database
     database.close()
 

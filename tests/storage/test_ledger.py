@@ -9,6 +9,12 @@ from graticule.errors import CanceledOperation, CollectionDoesNotExist, Internal
 from graticule.storage import ledger
 
 
+@pytest.fixture
+def database(each_database: Database) -> Database:
+    """On SQLite and on PostgreSQL."""
+    return each_database
+
+
 class Ledger:
     """The ledger's functions, each in a transaction of its own."""
 

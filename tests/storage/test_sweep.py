@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from graticule.database import Connection, Database
+from graticule.database import Connection, Database, SqliteDatabase
 from graticule.storage import AssetStore, layout, ledger, orphans, sweep
 
 OPERATION = "op-1"
@@ -125,10 +125,10 @@ async def test_an_orphan_is_bytes_without_a_row_in_any_state(database: Database,
 VICTIM = """
 import asyncio, sys
 from pathlib import Path
-from graticule.database import Database
+from graticule.database import Database, SqliteDatabase
 from graticule.storage import AssetStore, ledger, sweep
 folder = Path(sys.argv[1])
-database, store = Database(folder / "graticule.db"), AssetStore.local(folder / "assets")
+database, store = SqliteDatabase(folder / "graticule.db"), AssetStore.local(folder / "assets")
 C, OP = sys.argv[2], "op-1"
 
 async def main():
@@ -157,7 +157,7 @@ database.close()
 )
 @pytest.mark.parametrize("nth", [1, 2])
 async def test_a_process_killed_anywhere_leaves_no_byte_without_a_row(point: str, nth: int, tmp_path: Path) -> None:
-    database = Database(tmp_path / "graticule.db")
+    database = SqliteDatabase(tmp_path / "graticule.db")
     container = database.write_now(lambda tx: ledger.open_container(tx, "scenes"))
     database.close()
     victim = await asyncio.to_thread(
@@ -168,7 +168,7 @@ async def test_a_process_killed_anywhere_leaves_no_byte_without_a_row(point: str
     )
     assert victim.returncode == -9
 
-    database, store = Database(tmp_path / "graticule.db"), AssetStore.local(tmp_path / "assets")
+    database, store = SqliteDatabase(tmp_path / "graticule.db"), AssetStore.local(tmp_path / "assets")
     try:
         assert await found_orphans(database, store) == []
         for record in database.read_now(

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from graticule.database import Database
+from graticule.database import Database, SqliteDatabase
 from graticule.workflows import Backoff, Engine, Timing
 
 #: A worker that notices everything soon.
@@ -28,7 +28,7 @@ StartProcess = Callable[..., subprocess.Popen[bytes]]
 @pytest.fixture(params=["memory", "disk"])
 def either_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database in memory, and one on disk."""
-    database = Database(None if request.param == "memory" else tmp_path / "either.db")
+    database = SqliteDatabase(None if request.param == "memory" else tmp_path / "either.db")
     yield database
     database.close()
 

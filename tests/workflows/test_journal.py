@@ -15,6 +15,12 @@ from graticule.workflows.journal import Operation, StoredAsset
 T = TypeVar("T")
 
 
+@pytest.fixture
+def database(each_database: Database) -> Database:
+    """On SQLite and on PostgreSQL."""
+    return each_database
+
+
 class Journal:
     """The journal's functions, each in a transaction of its own."""
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from graticule.database import Connection, Database
+from graticule.database import Connection, Database, SqliteDatabase
 from graticule.workflows import Attempt, Backoff, Engine, LeaseLost, Timing
 
 
@@ -85,7 +85,7 @@ def main() -> None:
     role, path, options = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
     if role == "hammer":
         hammer(path)
-    database = Database(path)
+    database = SqliteDatabase(path)
     asyncio.run(work(database, options))
     database.close()
 

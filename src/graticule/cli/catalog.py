@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from graticule.database import Database
+from graticule.database import Database, SqliteDatabase
 from graticule.errors import SettingsError
 from graticule.sealing import Sealer, open_sealer, prepare_data_dir
 from graticule.settings import Settings, load_settings
@@ -34,7 +34,7 @@ def open_catalog(data_dir: Path | None) -> Iterator[OpenCatalog]:
     prepare_data_dir(settings.data_dir)  # with a master key from the environment the sealer makes no folder
     sealer = open_sealer(settings)
     try:
-        database = Database(settings.database_path, readers=1)
+        database = SqliteDatabase(settings.database_path, readers=1)
     except sqlite3.Error as exc:
         raise SettingsError(f"The database {settings.database_path} cannot be opened: {exc}.") from exc
     try:

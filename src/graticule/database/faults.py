@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+import sys
 from typing import Final
 
 _OF_SQLITE: Final = {
@@ -12,6 +13,17 @@ _OF_SQLITE: Final = {
     sqlite3.SQLITE_BUSY: "the database is busy",
     sqlite3.SQLITE_LOCKED: "the database is busy",
     sqlite3.SQLITE_NOMEM: "memory is short",
+}
+#: Classes of PostgreSQL's SQLSTATE, and single ones.
+_OF_POSTGRESQL: Final = {
+    "08": "the database cannot be reached",
+    "40": "the database is busy",
+    "53": "the database is short of memory, disk or connections",
+    "57": "the database was shut down or interrupted",
+    "58": "the database's system fails",
+    "55P03": "the database is busy",
+    "25P03": "the database is busy",
+    "25006": "the database is read-only at the moment",
 }
 _OF_THE_SYSTEM: Final = {
     errno.ENOSPC: "the disk is full",
@@ -27,6 +39,13 @@ def passing_fault(error: BaseException) -> str | None:
     if isinstance(error, sqlite3.Error):
         # Extended codes carry the primary one in their lowest byte.
         return _OF_SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    # Not imported here: where it never was, none of its errors can come.
+    psycopg = sys.modules.get("psycopg")
+    if psycopg is not None and isinstance(error, psycopg.Error):
+        state = error.sqlstate
+        if state is None:  # the connection was lost, or not made
+            return _OF_POSTGRESQL["08"] if isinstance(error, psycopg.OperationalError) else None
+        return _OF_POSTGRESQL.get(state) or _OF_POSTGRESQL.get(state[:2])
     if isinstance(error, OSError):
         return _OF_THE_SYSTEM.get(error.errno or 0)
     return None

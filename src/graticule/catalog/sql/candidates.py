@@ -76,7 +76,7 @@ class SqlCandidates:
         if not ranges:
             return []
         if self._asked != ranges:  # a page and its count ask for the same
-            rows = self._tx.all(self._dialect.cells, {"ranges": self._dialect.cell_ranges(ranges)})
+            rows = self._tx.all(self._dialect.cells, self._dialect.cell_ranges(ranges))
             self._asked, self._cells = ranges, [CellStatistics(*row) for row in rows]
         return self._cells
 
@@ -101,7 +101,7 @@ class SqlCandidates:
         return {row[0]: row[1] for row in rows}
 
     def _read(self, sql: str, upper: Key, **values: Any) -> list[Row]:
-        rows: list[Row] = list(self._tx.all(sql, {**self._values, **values, **_key(upper)}))
+        rows: list[Any] = self._tx.all(sql, {**self._values, **values, **_key(upper)})
         return rows
 
 

@@ -1,7 +1,8 @@
 """Statement texts that differ between databases, and how lists are handed to them.
 
 Every other statement of the room is plain SQL that SQLite and PostgreSQL share. What SQLite needs: lists come as JSON
-and are opened with ``json_each``; CROSS JOIN and INDEXED BY pin the plans; candidates read covering indexes only.
+and are opened with ``json_each``; CROSS JOIN and INDEXED BY pin the plans; candidates read covering indexes only. On
+PostgreSQL lists come as arrays, and LATERAL with LIMIT or OFFSET 0 pins the plans.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import Any, Final, Protocol
 import orjson
 
 from graticule.catalog.cells import CellRange
-from graticule.database import Connection
+from graticule.database import Connection, Database
 
 _ROW: Final = "i.t, i.id, i.coll, i.pk, i.x0, i.y0, i.x1, i.y1"
 _BELOW: Final = "(i.t, i.id, i.coll) < (:key_t, :key_id, :key_coll)"
 _NEWEST: Final = "ORDER BY i.t DESC, i.id DESC, i.coll DESC LIMIT :limit"
+_COLLECTION_ID: Final = "(SELECT c.id FROM collections c WHERE c.coll = i.coll)"
 
 #: A cell needs 44 bits, so that a collection and a cell fit one integer of JSON.
 _CELL_BITS: Final = 46
@@ -32,7 +34,7 @@ _WALKS: Final = {
     "platform": ("i_plat", "i.platform, i.t, i.id, i.coll", ":value, :key_t, :key_id, :key_coll"),
     None: ("i_time", "i.t, i.id, i.coll", ":key_t, :key_id, :key_coll"),
 }
-#: Tables and condition of candidates that are read whole.
+#: Tables and condition of candidates that are read whole, in SQLite.
 _SOURCES: Final = {
     "cells": (
         "json_each(:cells) q CROSS JOIN items i INDEXED BY i_cell",
@@ -44,6 +46,20 @@ _SOURCES: Final = {
         "i.coll = c.value AND i.id = q.value",
     ),
 }
+#: The same in PostgreSQL, where {} takes the further condition.
+_POSTGRES_SOURCES: Final = {
+    "cells": (
+        "unnest(:cells::int8[]) q(v) CROSS JOIN LATERAL (SELECT * FROM items i "
+        f"WHERE i.coll = (q.v >> {_CELL_BITS}) AND i.cell = (q.v & {_CELL_MASK}) {{}} OFFSET 0) i"
+    ),
+    "collections": "(SELECT * FROM items i WHERE i.coll = ANY(:colls::int8[]) {} OFFSET 0) i",
+    "ids": "(SELECT * FROM items i WHERE i.coll = ANY(:colls::int8[]) AND i.id = ANY(:ids::text[]) {} OFFSET 0) i",
+}
+#: A document in PostgreSQL, which keeps no NUL: as in texts that are handed over, U+FFFD stands for it.
+_POSTGRES_DOCUMENT: Final = r"""
+    SELECT (CASE WHEN strpos(b.text, '\u0000') = 0 THEN b.text
+        ELSE regexp_replace(b.text, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\ufffd', 'g') END)::jsonb AS doc
+    FROM (SELECT convert_from(doc, 'UTF8') AS text FROM bodies WHERE pk = i.pk OFFSET 0) b OFFSET 0"""
 
 
 class Dialect(Protocol):
@@ -69,7 +85,7 @@ class Dialect(Protocol):
     nth_key: str
     #: How many rows, counted up to :most: :coll, :low, :high.
     rows: str
-    #: coll, cell, n, t0, t1: :ranges.
+    #: coll, cell, n, t0, t1: what `cell_ranges` gives.
     cells: str
     #: pk, wkb: :pks.
     footprints: str
@@ -119,8 +135,8 @@ class Dialect(Protocol):
         """The parameter :cells, of (coll, cell)."""
         ...
 
-    def cell_ranges(self, ranges: Iterable[tuple[int, CellRange]]) -> Any:
-        """The parameter :ranges, of (coll, range)."""
+    def cell_ranges(self, ranges: Sequence[tuple[int, CellRange]]) -> dict[str, Any]:
+        """The parameters of `cells`, of (coll, range)."""
         ...
 
     def new_keys(self, tx: Connection, count: int) -> Sequence[int]:
@@ -138,7 +154,7 @@ class SqliteDialect:
     rows = """
         SELECT count(*) FROM (SELECT 1 FROM items i INDEXED BY i_time
         WHERE i.coll = :coll AND i.t >= :low AND i.t <= :high LIMIT :most)"""
-    collection_id = "(SELECT c.id FROM collections c WHERE c.coll = i.coll)"
+    collection_id = _COLLECTION_ID
     cells = """
         SELECT g.coll, g.cell, g.n, g.t0, g.t1 FROM json_each(:ranges) q CROSS JOIN grid g
         WHERE g.coll = json_extract(q.value, '$[0]')
@@ -226,11 +242,129 @@ class SqliteDialect:
         """JSON of one integer each."""
         return self.integers(coll << _CELL_BITS | cell for coll, cell in cells)
 
-    def cell_ranges(self, ranges: Iterable[tuple[int, CellRange]]) -> Any:
+    def cell_ranges(self, ranges: Sequence[tuple[int, CellRange]]) -> dict[str, Any]:
         """JSON of five integers each."""
-        return orjson.dumps([(coll, *cell_range) for coll, cell_range in ranges]).decode()
+        return {"ranges": orjson.dumps([(coll, *cell_range) for coll, cell_range in ranges]).decode()}
 
     def new_keys(self, tx: Connection, count: int) -> Sequence[int]:
         """Above the greatest: there is one writer at a time."""
         first = int(tx.value("SELECT coalesce(max(pk), 0) + 1 FROM items"))
         return range(first, first + count)
+
+
+class PostgresDialect:
+    """PostgreSQL 14 and later."""
+
+    nth_key = f"""
+        SELECT i.t, i.id, i.coll FROM items i
+        WHERE i.coll = :coll AND i.t >= :low AND {_BELOW}
+        ORDER BY i.t DESC, i.id DESC, i.coll DESC LIMIT 1 OFFSET :n"""
+    rows = """
+        SELECT count(*) FROM (SELECT 1 FROM items i
+        WHERE i.coll = :coll AND i.t >= :low AND i.t <= :high LIMIT :most) counted"""
+    collection_id = _COLLECTION_ID
+    cells = """
+        SELECT g.coll, g.cell, g.n, g.t0, g.t1
+        FROM unnest(:colls::int8[], :first::int8[], :last::int8[], :west::int8[], :east::int8[]) q(coll, a, b, w, e)
+        CROSS JOIN LATERAL (
+            SELECT * FROM grid g
+            WHERE g.coll = q.coll AND g.cell BETWEEN q.a AND q.b AND (g.cell & 1048575) BETWEEN q.w AND q.e
+            OFFSET 0) g"""
+    footprints = "SELECT pk, wkb FROM items WHERE pk = ANY(:pks::int8[])"
+    bodies = "SELECT pk, doc FROM bodies WHERE pk = ANY(:pks::int8[])"
+    existing = "SELECT pk, id, cell FROM items WHERE coll = :coll AND id = ANY(:ids::text[])"
+    delete_items = "DELETE FROM items WHERE pk = ANY(:pks::int8[])"
+    delete_bodies = "DELETE FROM bodies WHERE pk = ANY(:pks::int8[])"
+
+    def of_collection(self, where: str) -> str:
+        """See `Dialect`."""
+        return f"""
+            SELECT {_ROW} FROM items i WHERE i.coll = :coll AND i.t >= :low AND {_BELOW} {where} {_NEWEST}"""
+
+    def of_cell(self, where: str) -> str:
+        """See `Dialect`."""
+        return f"""
+            SELECT {_ROW} FROM items i
+            WHERE i.coll = :coll AND i.cell = :cell AND i.t >= :low AND {_BELOW} {where} {_NEWEST}"""
+
+    def of_cells(self, where: str) -> str:
+        """See `Dialect`."""
+        return f"""
+            SELECT {_ROW} FROM unnest(:cells::int8[]) q(v) CROSS JOIN LATERAL (
+                SELECT * FROM items i
+                WHERE i.coll = (q.v >> {_CELL_BITS}) AND i.cell = (q.v & {_CELL_MASK})
+                  AND i.t >= :low AND {_BELOW} {where} {_NEWEST}) i
+            {_NEWEST}"""
+
+    def of_ids(self, where: str) -> str:
+        """See `Dialect`."""
+        return f"""
+            SELECT {_ROW} FROM items i
+            WHERE i.coll = ANY(:colls::int8[]) AND i.id = ANY(:ids::text[]) AND {_BELOW} {where}"""
+
+    def of_walk(self, column: str, values: str, where: str, *, missing: bool, descending: bool, started: bool) -> str:
+        """See `Dialect`."""
+        _, columns, place = _WALKS[None if missing else column]
+        beyond = f"AND ({columns}) {'<' if descending else '>'} ({place})" if started else ""
+        order = ", ".join(f"{name} DESC" if descending else name for name in columns.split(", "))
+        return f"""
+            SELECT {_ROW}, {values} FROM items i
+            WHERE i.coll = :coll {beyond} {where} ORDER BY {order} LIMIT :limit"""
+
+    def all_candidates(self, source: str, where: str, *, documents: int) -> str:
+        """See `Dialect`."""
+        tables, found = _POSTGRES_SOURCES[source].format(where), ""
+        if documents:
+            values = "".join(
+                f", jsonb_path_query_first(d.doc, :path{number}::jsonpath, silent => true)"
+                for number in range(1, documents + 1)
+            )
+            found = f", jsonb_build_array(d.doc->'id'{values}) AS found"
+            tables = f"{tables} CROSS JOIN LATERAL ({_POSTGRES_DOCUMENT}) d"
+        return f"SELECT {_ROW}, i.cloud, i.platform{found} FROM {tables}"
+
+    def path(self, names: Sequence[str]) -> Any:
+        """A JSON path that does not look into arrays; names hold neither quotes nor backslashes."""
+        return "strict $" + "".join(f'."{name}"' for name in names)
+
+    def property_values(self, number: int, kinds: tuple[int, int, int, int]) -> tuple[str, str, str]:
+        """See `Dialect`; ``found`` is a JSON array whose first member is the id."""
+        at, type_of = f"(i.found->{number})", f"jsonb_typeof(i.found->{number})"
+        numeric, text, boolean, other = kinds
+        kind = (
+            f"CASE {type_of} WHEN 'number' THEN {numeric} WHEN 'string' THEN {text} WHEN 'boolean' THEN {boolean} "
+            f"ELSE {other} END"
+        )
+        value = (
+            f"CASE {type_of} WHEN 'number' THEN {at}::float8 WHEN 'boolean' THEN {at}::boolean::int::float8 "
+            "ELSE 0.0 END"
+        )
+        in_order = f"CASE {type_of} WHEN 'string' THEN i.found->>{number} ELSE '' END COLLATE \"C\""
+        return kind, value, in_order
+
+    def integers(self, values: Iterable[int]) -> Any:
+        """An array."""
+        return list(values)
+
+    def texts(self, values: Sequence[str]) -> Any:
+        """An array."""
+        return list(values)
+
+    def packed_cells(self, cells: Iterable[tuple[int, int]]) -> Any:
+        """An array of one integer each."""
+        return [coll << _CELL_BITS | cell for coll, cell in cells]
+
+    def cell_ranges(self, ranges: Sequence[tuple[int, CellRange]]) -> dict[str, Any]:
+        """Five arrays."""
+        columns = zip(*((coll, *cell_range) for coll, cell_range in ranges), strict=True)
+        return dict(zip(("colls", "first", "last", "west", "east"), map(list, columns), strict=True))
+
+    def new_keys(self, tx: Connection, count: int) -> Sequence[int]:
+        """From the sequence of the table."""
+        sql = "SELECT nextval(pg_get_serial_sequence('items', 'pk')) FROM generate_series(1, :count)"
+        return [row[0] for row in tx.all(sql, {"count": count})]
+
+
+def dialect_of(database: Database) -> Dialect:
+    """How this database is spoken to."""
+    return PostgresDialect() if database.dialect == "postgresql" else SqliteDialect()

@@ -108,7 +108,8 @@ class SqlSortedCandidates(SqlCandidates):
             descending=down,
             started=key is not None,
         )
-        return list(self._tx.all(sql, {**self._values, **values}))
+        rows: list[Any] = self._tx.all(sql, {**self._values, **values})
+        return rows
 
     def sorted_cells(
         self, cells: Sequence[CellStatistics], low: int, high: int, after: Place | None, limit: int
@@ -144,7 +145,8 @@ class SqlSortedCandidates(SqlCandidates):
             SELECT t, id, coll, pk, x0, y0, x1, y1{names} FROM valued {beyond}
             ORDER BY {self._order_by} LIMIT :limit"""
         place = {} if after is None else {f"after{n}": value for n, value in enumerate(after)}
-        return list(self._tx.all(sql, {**self._values, **self._paths, **values, **place}))
+        rows: list[Any] = self._tx.all(sql, {**self._values, **self._paths, **values, **place})
+        return rows
 
 
 def _nothing(kind: type) -> str:

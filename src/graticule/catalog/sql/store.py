@@ -8,7 +8,7 @@ from typing import Final
 
 from graticule.catalog.base import CollectionRecord, ItemPage, OnConflict
 from graticule.catalog.searchable import PreparedItem, prepare_item
-from graticule.catalog.sql.dialects import Dialect, SqliteDialect
+from graticule.catalog.sql.dialects import dialect_of
 from graticule.catalog.sql.writing import ItemWriter
 from graticule.database import Connection, Database, Row
 from graticule.errors import CollectionDoesNotExist, Conflict, NotFound
@@ -33,7 +33,7 @@ class SqlCatalog:
         A search whose filter needs the documents ends its page after about `scan_limit` of them.
         """
         self._database = database
-        self._dialect: Dialect = SqliteDialect()
+        self._dialect = dialect_of(database)
         self._clock = clock
         self._scan_limit = scan_limit
 

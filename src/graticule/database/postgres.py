@@ -1,0 +1,258 @@
+"""The database on a PostgreSQL server: the scaled-out kind. Any ordinary server from version 14 on, no extension.
+
+Several processes write at once there. What rooms rely on is SQLite's promise, one write transaction at a time, so each
+group of writes takes one advisory lock first (docs/decisions/0010). Reads take none, and see one state each.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, ClassVar, Final, TypeVar
+
+import psycopg
+from psycopg import adapt, pq
+from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
+from psycopg.types.string import StrDumperUnknown
+
+from graticule.database import schema
+from graticule.database.connection import Connection, Database, Dialect, Parameters, Row
+from graticule.errors import SettingsError
+
+T = TypeVar("T")
+
+#: The lock of whoever writes, and of whoever migrates. Advisory locks are a database's own, so one number does.
+_WRITER_LOCK: Final = 0x47_52_41_54
+#: Wait this long for the writers of other processes, milliseconds.
+LOCK_TIMEOUT_MS: Final = 30_000
+#: The server ends a write transaction whose process stands still for so long: others wait for it, milliseconds.
+_IDLE_TIMEOUT_MS: Final = 30_000
+_CONNECT_TIMEOUT_SECONDS: Final = 10
+
+_BEGIN_WRITE: Final = f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({_WRITER_LOCK})".encode()
+_BEGIN_READ: Final = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+#: What a text may hold besides names of parameters: literals, quoted names, comments, casts.
+_TOKEN: Final = re.compile(r"""'[^']*'|"[^"]*"|--[^\n]*|/\*.*?\*/|::|:([A-Za-z_]\w*)|\?|%""", re.DOTALL)
+
+
+@functools.lru_cache(maxsize=2048)
+def translated(sql: str) -> bytes:
+    """The text with psycopg's names for parameters: ``%(name)s`` for ``:name``, ``%s`` for ``?``."""
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1] is not None:
+            return f"%({match[1]})s"
+        return "%s" if match[0] == "?" else match[0].replace("%", "%%")
+
+    return _TOKEN.sub(replace, sql).encode()
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+class _Text(StrDumperUnknown):
+    """A text: PostgreSQL keeps no NUL in one, so it becomes the character that stands for what cannot be shown."""
+
+    def dump(self, obj: str) -> Any:
+        return super().dump(obj.replace("\0", "\ufffd") if "\0" in obj else obj)
+
+
+class _Numeric(adapt.Loader):
+    """A sum of BIGINT is NUMERIC; here it is an integer again, as on SQLite."""
+
+    def load(self, data: Any) -> int | float:
+        text = bytes(data)
+        return float(text) if b"." in text or b"N" in text else int(text)
+
+
+class PostgresRow(tuple[Any, ...]):
+    """A `Row`: a tuple that knows its columns' names."""
+
+    __slots__ = ()
+    _positions: ClassVar[dict[str, int]] = {}
+
+    def __getitem__(self, key: Any) -> Any:
+        """The value of a column: its position or its name."""
+        return tuple.__getitem__(self, self._positions[key] if isinstance(key, str) else key)
+
+    def keys(self) -> Iterable[str]:
+        """The names."""
+        return self._positions.keys()
+
+
+@functools.lru_cache(maxsize=1024)
+def _row_class(names: tuple[str, ...]) -> type[PostgresRow]:
+    positions = {name: position for position, name in enumerate(names)}
+    return type("PostgresRow", (PostgresRow,), {"__slots__": (), "_positions": positions})
+
+
+def _rows(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], PostgresRow]:
+    return _row_class(tuple(column.name for column in cursor.description or ()))
+
+
+class PostgresConnection(Connection):
+    """A `Connection` to PostgreSQL."""
+
+    dialect: Dialect = "postgresql"
+    raw: psycopg.Connection[Any]
+
+    def __init__(self, raw: psycopg.Connection[Any]) -> None:
+        """Wrap an open driver connection."""
+        self.raw = raw
+
+    def execute(self, sql: str, parameters: Parameters = ()) -> int:
+        """See `Connection`."""
+        return self.raw.execute(translated(sql), parameters).rowcount
+
+    def execute_many(self, sql: str, rows: Iterable[Parameters]) -> None:
+        """See `Connection`."""
+        with self.raw.cursor() as cursor:
+            cursor.executemany(translated(sql), rows)
+
+    def all(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+        """See `Connection`."""
+        rows: list[Row] = self.raw.execute(translated(sql), parameters).fetchall()
+        return rows
+
+    def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
+        """See `Connection`."""
+        row: Row | None = self.raw.execute(translated(sql), parameters).fetchone()
+        return row
+
+    def command(self, sql: str) -> None:
+        """See `Connection`."""
+        self.raw.execute(sql.encode())
+
+    @property
+    def in_transaction(self) -> bool:
+        """See `Connection`."""
+        return self.raw.info.transaction_status in _OPEN
+
+
+_OPEN: Final = frozenset({pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR, pq.TransactionStatus.ACTIVE})
+
+
+class PostgresDatabase(Database):
+    """One PostgreSQL database, shared by the threads of this process and by processes of any host."""
+
+    dialect: Dialect = "postgresql"
+
+    def __init__(self, url: str, *, readers: int = 4) -> None:
+        """Connect to ``postgresql://…``, bring the schema up to date and start the writer.
+
+        Raises:
+            SettingsError: the server cannot be reached or refuses us, or a newer version has migrated the database.
+        """
+        self.url = url
+        self._local = threading.local()
+        self._reader_connections: list[psycopg.Connection[Any]] = []
+        try:
+            self._raw = self._connect()
+        except psycopg.Error as exc:
+            raise SettingsError(
+                f"The PostgreSQL database cannot be opened: {_without_url(exc)}. Check its address, and that"
+                " the server runs and lets this user in."
+            ) from None  # the driver's error may hold the address with its password
+        try:
+            migrate(self._raw)
+        except BaseException:
+            self._raw.close()
+            raise
+        super().__init__(readers=readers)
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        raw: psycopg.Connection[Any] = psycopg.connect(
+            self.url, autocommit=True, row_factory=_rows, connect_timeout=_CONNECT_TIMEOUT_SECONDS
+        )
+        # By value an int would be sent as int2, int4 or int8: many statements of one text, and arrays that overflow.
+        raw.adapters.register_dumper(int, Int8Dumper)
+        raw.adapters.register_dumper(int, Int8BinaryDumper)  # the last one is preferred; lists may ask for the other
+        raw.adapters.register_dumper(bool, Int8BinaryDumper)  # truth is 0 or 1 in our tables
+        raw.adapters.register_dumper(str, _Text)
+        raw.adapters.register_loader("numeric", _Numeric)
+        raw.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}".encode())
+        raw.execute(f"SET idle_in_transaction_session_timeout = {_IDLE_TIMEOUT_MS}".encode())
+        raw.execute(b"SET client_encoding = 'UTF8'")
+        return raw
+
+    def _begin(self) -> Connection:
+        try:
+            self._raw.execute(_BEGIN_WRITE)
+        except psycopg.OperationalError:
+            if not self._raw.closed:  # the lock was not to be had
+                raise
+            # The server went away since the last group. Nothing of this one has run, so a new connection will do.
+            self._raw = self._connect()
+            self._raw.execute(_BEGIN_WRITE)
+        return PostgresConnection(self._raw)
+
+    def _commit(self) -> None:
+        if self._raw.execute(b"COMMIT").statusmessage != "COMMIT":
+            raise psycopg.OperationalError("The server rolled the transaction back instead of committing it.")
+
+    def _roll_back(self) -> None:
+        with suppress(psycopg.Error):
+            if self._raw.info.transaction_status in _OPEN:
+                self._raw.execute(b"ROLLBACK")
+
+    def _read(self, function: Callable[[Connection], T]) -> T:
+        raw = self._begin_read()
+        try:
+            return function(PostgresConnection(raw))
+        finally:
+            with suppress(psycopg.Error):  # a lost connection has ended it itself
+                raw.execute(b"ROLLBACK")
+
+    def _begin_read(self) -> psycopg.Connection[Any]:
+        raw: psycopg.Connection[Any] | None = getattr(self._local, "raw", None)
+        if raw is not None:
+            try:
+                raw.execute(_BEGIN_READ)
+            except psycopg.OperationalError:
+                raw.close()
+                with self._lock:
+                    self._reader_connections.remove(raw)
+                self._local.raw = None
+            else:
+                return raw
+        raw = self._local.raw = self._connect()
+        with self._lock:
+            self._reader_connections.append(raw)
+        raw.execute(_BEGIN_READ)
+        return raw
+
+    def _close(self) -> None:
+        for raw in (*self._reader_connections, self._raw):
+            raw.close()
+
+
+# --- schema ----------------------------------------------------------------------------------------------------------
+
+
+def migrate(raw: psycopg.Connection[Any]) -> None:
+    """Apply the scripts that this database has not seen, all in one transaction.
+
+    Raises:
+        SettingsError: the database was written by a newer version of Graticule.
+    """
+    scripts = schema.migrations()
+    with raw.transaction():
+        raw.execute(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})".encode())
+        raw.execute(b"CREATE TABLE IF NOT EXISTS graticule_schema (version BIGINT NOT NULL)")
+        row = raw.execute(b"SELECT max(version) FROM graticule_schema").fetchone()
+        version = row[0] or 0 if row else 0
+        if version > len(scripts):
+            raise schema.too_new(version, len(scripts))
+        for number, script in enumerate(scripts[version:], start=version + 1):
+            for statement in schema.statements(script):
+                raw.execute(schema.postgresql(statement).encode())
+            raw.execute(f"INSERT INTO graticule_schema VALUES ({number})".encode())
+
+
+def _without_url(error: psycopg.Error) -> str:
+    """What the server or the driver says; never the address with its password."""
+    return re.sub(r"\w+://\S+", "(address)", str(error)).strip().rstrip(".") or type(error).__name__

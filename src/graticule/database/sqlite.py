@@ -1,0 +1,223 @@
+"""The database in one SQLite file, or in memory: the embedded kind."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+from graticule.database import schema
+from graticule.database.connection import Connection, Database, Dialect, Parameters, Row
+from graticule.errors import SettingsError
+
+T = TypeVar("T")
+
+#: Other processes write too: wait this long for their transactions, milliseconds.
+BUSY_TIMEOUT_MS: Final = 30_000
+#: How often the writer tries while it waits, seconds. SQLite's own waiting ends at ten tries a second; a process that
+#: writes without pause leaves the lock free for some microseconds at a time, and would shut this one out.
+_BUSY_PAUSE_SECONDS: Final = 0.0001
+#: What SQLite says of a file that no later try will open.
+_UNUSABLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+    }
+)
+
+#: File systems on which SQLite's locks cannot be relied on.
+_NETWORK_FILE_SYSTEMS: Final = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "ceph", "glusterfs"}
+)
+
+
+class SqliteConnection(Connection):
+    """A `Connection` to SQLite."""
+
+    dialect: Dialect = "sqlite"
+    raw: sqlite3.Connection
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        """Wrap an open driver connection."""
+        self.raw = raw
+
+    def execute(self, sql: str, parameters: Parameters = ()) -> int:
+        """See `Connection`."""
+        return self.raw.execute(sql, parameters).rowcount
+
+    def execute_many(self, sql: str, rows: Iterable[Parameters]) -> None:
+        """See `Connection`."""
+        self.raw.executemany(sql, rows)
+
+    def all(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+        """See `Connection`."""
+        return self.raw.execute(sql, parameters).fetchall()
+
+    def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
+        """See `Connection`."""
+        cursor = self.raw.execute(sql, parameters)
+        row: Row | None = cursor.fetchone()
+        cursor.close()
+        return row
+
+    def command(self, sql: str) -> None:
+        """See `Connection`."""
+        self.raw.execute(sql)
+
+    @property
+    def in_transaction(self) -> bool:
+        """See `Connection`."""
+        return self.raw.in_transaction
+
+
+class SqliteDatabase(Database):
+    """One SQLite database, shared by the threads of this process and by other processes of the same host."""
+
+    dialect: Dialect = "sqlite"
+
+    def __init__(self, path: Path | None, *, readers: int = 4) -> None:
+        """Open the file (None: in memory, for tests), bring its schema up to date and start the writer.
+
+        Raises:
+            SettingsError: the file lies on a network file system, was written by a newer version, or cannot be opened.
+        """
+        self.path = path
+        if path is not None:
+            _refuse_network_file_system(path.parent)
+        self._local = threading.local()
+        self._reader_connections: list[sqlite3.Connection] = []
+        self._raw = self._open()
+        self._raw.execute("PRAGMA busy_timeout=0")  # `_begin` waits instead
+        self._connection = SqliteConnection(self._raw)
+        # In memory there is one connection, so reads queue with the writes.
+        super().__init__(readers=0 if path is None else readers)
+
+    def _connect(self) -> sqlite3.Connection:
+        raw = sqlite3.connect(
+            ":memory:" if self.path is None else self.path,
+            isolation_level=None,  # transactions are ours
+            check_same_thread=False,
+            timeout=BUSY_TIMEOUT_MS / 1000,
+            cached_statements=512,
+        )
+        raw.row_factory = sqlite3.Row
+        _patiently(raw, "PRAGMA journal_mode=WAL")  # the first one changes the file, and SQLite itself does not wait
+        raw.execute("PRAGMA synchronous=FULL")  # an answer of 202 survives a power cut
+        raw.execute("PRAGMA foreign_keys=ON")
+        raw.execute("PRAGMA cache_size=-16000")
+        raw.execute("PRAGMA mmap_size=2147483648")
+        raw.execute("PRAGMA temp_store=MEMORY")
+        return raw
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            raw = self._connect()
+            try:
+                migrate(raw)
+            except BaseException:
+                raw.close()
+                raise
+        except sqlite3.DatabaseError as exc:
+            if exc.sqlite_errorcode & 0xFF not in _UNUSABLE:
+                raise
+            raise SettingsError(
+                f"The database {self.path} cannot be used: {exc}. Check the file and its folder's permissions, restore"
+                " it from a backup, or name another folder with --data-dir."
+            ) from exc
+        return raw
+
+    def _begin(self) -> Connection:
+        """Take the write lock, waiting for other processes' transactions."""
+        _patiently(self._raw, "BEGIN IMMEDIATE")
+        return self._connection
+
+    def _commit(self) -> None:
+        self._raw.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.Error):
+            if self._raw.in_transaction:  # SQLite may have ended it itself
+                self._raw.execute("ROLLBACK")
+
+    def _read(self, function: Callable[[Connection], T]) -> T:
+        raw: sqlite3.Connection | None = getattr(self._local, "raw", None)
+        if raw is None:
+            raw = self._local.raw = self._connect()
+            with self._lock:
+                self._reader_connections.append(raw)
+        raw.execute("BEGIN")
+        try:
+            return function(SqliteConnection(raw))
+        finally:
+            raw.execute("ROLLBACK")
+
+    def _close(self) -> None:
+        for raw in self._reader_connections:
+            raw.close()
+        self._raw.close()
+
+
+def _patiently(raw: sqlite3.Connection, statement: str) -> None:
+    """Run a statement, again and again while another process is in its way."""
+    give_up_at = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            raw.execute(statement)
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+            time.sleep(_BUSY_PAUSE_SECONDS)
+        else:
+            return
+
+
+def migrate(raw: sqlite3.Connection) -> None:
+    """Apply the numbered files of ``migrations`` that this database has not seen, each in one transaction.
+
+    Raises:
+        SettingsError: the database was written by a newer version of Graticule.
+    """
+    files = schema.migrations()
+    known = len(files)
+    if raw.execute("PRAGMA user_version").fetchone()[0] == known:
+        return
+    for number, file in enumerate(files, start=1):
+        raw.execute("BEGIN IMMEDIATE")  # looked at again under the lock: another process may be migrating too
+        try:
+            version = raw.execute("PRAGMA user_version").fetchone()[0]
+            if version > known:
+                raise schema.too_new(version, known)  # noqa: TRY301 - the rollback below is for it too
+            if version < number:
+                for statement in schema.statements(file):
+                    raw.execute(statement)
+                raw.execute(f"PRAGMA user_version={number}")
+            raw.execute("COMMIT")
+        except BaseException:
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
+            raise
+
+
+def _refuse_network_file_system(folder: Path) -> None:
+    try:
+        mounts = Path("/proc/mounts").read_text("utf-8").splitlines()
+    except OSError:  # not Linux
+        return
+    best, kind = "", ""
+    for line in mounts:
+        fields = line.split(" ")
+        point = fields[1].replace("\\040", " ")
+        if folder.is_relative_to(point) and len(point) >= len(best):
+            best, kind = point, fields[2]
+    if kind in _NETWORK_FILE_SYSTEMS:
+        raise SettingsError(
+            f"The data folder {folder} lies on a network file system ({kind}), where SQLite's locks cannot be relied"
+            " on: name a local folder with --data-dir."
+        )
