@@ -225,7 +225,7 @@ def main() -> None:
         ours, theirs, ratio, size = asyncio.run(conversion(folder, arguments.side, arguments.rounds))
         name = f"conversion of {arguments.side} x {arguments.side} x 3 bytes, striped ({size // 2**20} MiB)"
         rows.append((f"{name} (s)", f"{ours:.1f}"))
-        rows.append((f"the same by GDAL's COG driver in its own process, {os.cpu_count()} threads too (s)", f"{theirs:.1f}"))
+        rows.append((f"the same by GDAL's COG driver, {os.cpu_count()} threads too (s)", f"{theirs:.1f}"))
         rows.append(("ratio, ours to GDAL's, median of pairs", f"{ratio:.2f}"))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -237,7 +237,7 @@ def check(data_dir: Path, client: Client, sources: Source) -> dict[str, int]:
 
 
 def _failed_wrongly(operation: dict[str, Any]) -> bool:
-    """An update that was alone in hand whenever a test killed its worker is set aside after three times: as it should."""
+    """An update that was alone in hand at three deaths of its worker is set aside, as it should."""
     if operation["status"] == "Succeeded":
         return False
     return "is set aside" not in operation.get("error", {}).get("message", "")
