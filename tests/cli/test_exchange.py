@@ -298,9 +298,9 @@ def test_a_terminal_shows_a_bar_and_the_refused_lines(environment: dict[str, str
 
 
 def test_what_is_interrupted_by_ctrl_c_ends_without_a_traceback(
-    environment: dict[str, str], medium: Path, tmp_path: Path
+    environment: dict[str, str], large: Path, tmp_path: Path
 ) -> None:
-    command: list[str | Path] = [*GRATICULE, "load", medium, "--data-dir", tmp_path / "c", "--json"]
+    command: list[str | Path] = [*GRATICULE, "load", large, "--data-dir", tmp_path / "c", "--json"]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -54,9 +54,11 @@ async def _recover(services: Services, *, after_crash: bool) -> None:
 
     def release(tx: Connection) -> int:
         in_hand = journal.running_items(tx, limit=2)
-        if after_crash and len(in_hand) == 1:  # it was alone, so it may be what killed the worker
+        released = release_all(tx)
+        # Alone, and no other job beside it: then it may be what killed the worker.
+        if after_crash and released == 1 and len(in_hand) == 1:
             journal.count_crash(tx, *in_hand[0])
-        return release_all(tx)
+        return released
 
     released = await services.database.write(release)
     shutil.rmtree(services.settings.staging_dir, ignore_errors=True)
