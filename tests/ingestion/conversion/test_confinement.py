@@ -137,7 +137,7 @@ async def test_it_sees_no_environment_and_no_open_file_of_its_parent(
     with make_raster("open.tif").open() as file:
         os.set_inheritable(file.fileno(), True)
         await pool.convert(make_request(make_raster()))
-        (child,) = psutil.Process().children()
+        (child,) = (each for each in psutil.Process().children() if "conversion" in " ".join(each.cmdline()))
         environment, open_files = _seen_by(child.pid)
     assert b"secret" not in environment
     assert b"GRATICULE" not in environment
