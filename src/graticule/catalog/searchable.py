@@ -34,6 +34,8 @@ class Searchable:
 class PreparedItem:
     """An item with all the work done that needs no database."""
 
+    #: What it was made from.
+    item: Item
     columns: Searchable
     #: Its JSON, as it will be stored.
     doc: bytes
@@ -45,7 +47,7 @@ def prepare_item(item: Item) -> PreparedItem:
     Raises:
         StacValidationFailed: as `check_searchable`.
     """
-    return PreparedItem(searchable(item), orjson.dumps(item))
+    return PreparedItem(item, searchable(item), orjson.dumps(item))
 
 
 def check_searchable(item: Item) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from graticule.catalog.base import CollectionRecord, ItemPage, OnConflict
 from graticule.catalog.searchable import PreparedItem, prepare_item
+from graticule.catalog.sql.companions import COMPANIONS
 from graticule.catalog.sql.dialects import dialect_of
 from graticule.catalog.sql.writing import ItemWriter
 from graticule.database import Connection, Database, Row
@@ -124,6 +125,8 @@ class SqlCatalog:
             raise Conflict(f"Collection '{collection_id}' still has items: remove them first.", target=collection_id)
         for table in ("grid", "collstat", "collections"):
             tx.execute(f"DELETE FROM {table} WHERE coll = :coll", {"coll": coll})
+        for companion in COMPANIONS:
+            companion.forgotten(tx, coll)
 
     def collection_in(self, tx: Connection, collection_id: str) -> CollectionRecord | None:
         """The record as this transaction sees it, also while the collection is being deleted."""

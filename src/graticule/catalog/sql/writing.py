@@ -13,6 +13,7 @@ from typing import Any
 from graticule.catalog.base import OnConflict
 from graticule.catalog.cells import NOWHERE, level_of
 from graticule.catalog.searchable import PreparedItem, Searchable
+from graticule.catalog.sql.companions import COMPANIONS
 from graticule.catalog.sql.dialects import Dialect
 from graticule.database import Connection
 from graticule.errors import ItemAlreadyExists
@@ -70,6 +71,8 @@ class ItemWriter:
         total = {"coll": self._coll, "n": len(rows)}
         self._tx.execute("UPDATE collstat SET n = n - :n WHERE coll = :coll", total)
         self._tx.execute("DELETE FROM collstat WHERE coll = :coll AND n = 0", {"coll": self._coll})
+        for companion in COMPANIONS:
+            companion.removed(self._tx, self._dialect, self._coll, [pk for pk, _ in rows])
 
     def _refuse_conflicts(self, items: Iterable[PreparedItem], taken: set[str]) -> None:
         for item in items:
@@ -90,6 +93,8 @@ class ItemWriter:
         self._tx.execute_many(_INSERT_ITEM, [self._values(pk, row) for pk, row in zip(pks, rows, strict=True)])
         self._tx.execute_many(_INSERT_BODY, [{"pk": pk, "doc": item.doc} for pk, item in zip(pks, items, strict=True)])
         self._count(rows)
+        for companion in COMPANIONS:
+            companion.added(self._tx, self._dialect, self._coll, pks, items)
 
     def _values(self, pk: int, row: Searchable) -> dict[str, Any]:
         x0, y0, x1, y1 = row.box or (None, None, None, None)
