@@ -80,7 +80,7 @@ def ids(answer: Any) -> list[str]:
         ),
         ({"filter-lang": "cql-json", "filter": {"op": "in", "args": [{"property": "id"}, ["item-1", "item-7"]]}}, "71"),
         ({"filter-lang": "cql2-text", "filter": "gsd = 2 and eo:cloud_cover > 20"}, "85"),
-        ({"filter": "gsd = 2", "datetime": "2022-01-04/.."}, "85"),
+        ({"filter": "gsd = 2", "datetime": "2022-01-04T00:00:00Z/.."}, "85"),
         ({"filter": {"op": ">=", "args": [{"property": "datetime"}, "2022-01-10T00:00:00Z"]}}, "9"),
         ({"filter": {}}, "9876543210"),
     ],

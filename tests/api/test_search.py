@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -64,8 +64,8 @@ async def test_a_query_is_sorted_on_all_its_pages(naip: Client, path: str, plus:
 
 
 async def test_a_repeated_parameter_is_one_list(naip: Client) -> None:
-    answer = await naip.get("/stac/search?sortby=-eo:cloud_cover&sortby=-id&fields=id&fields=collection")
-    assert answer.json()["features"][0] == {"id": "i0", "collection": "naip"}
+    answer = await naip.get("/stac/search?sortby=-eo:cloud_cover&sortby=-id&fields=bbox&fields=geometry")
+    assert set(answer.json()["features"][0]) == {"type", "stac_version", "id", "collection", "bbox", "geometry"}
     assert ids(answer) == ["i0", "i3", "i4", "i1", "i2"]
 
 
@@ -76,7 +76,8 @@ async def test_a_body_is_sorted_on_all_its_pages(naip: Client) -> None:
         "fields": {"include": ["id", "properties.gsd"]},
     }
     first = await naip.post("/stac/search", body)
-    assert first.json()["features"][0] == {"id": "i0", "properties": {"gsd": 1}}
+    shown = {"type": "Feature", "stac_version": "1.0.0", "id": "i0", "collection": "naip", "properties": {"gsd": 1}}
+    assert first.json()["features"][0] == shown
     assert await pages(naip, first) == [["i0", "i3"], ["i1", "i4"], ["i2"]]
 
 
@@ -84,7 +85,7 @@ async def test_fields_work_with_signing_and_the_sdk_array(naip: Client) -> None:
     body = {"ids": ["i1"], "fields": [{"include": ["assets", "links"], "exclude": ["links.x"]}]}
     for url in ("/stac/search", "/stac/search?sign=true"):
         (item,) = (await naip.post(url, body)).json()["features"]
-        assert set(item) == {"assets", "links"}
+        assert set(item) == {"type", "stac_version", "id", "collection", "assets", "links"}
         assert {link["rel"] for link in item["links"]} == {"collection", "parent", "root", "self"}
     for fields in ("id", "assets.image.title", "-assets"):
         (item,) = (await naip.get(f"/stac/search?sign=true&ids=i1&fields={fields}")).json()["features"]
@@ -93,6 +94,15 @@ async def test_fields_work_with_signing_and_the_sdk_array(naip: Client) -> None:
     (default,) = (await naip.get("/stac/search?ids=i1&fields=")).json()["features"]
     assert set(everything) - set(default) == set()
     assert set(default["properties"]) == {"datetime"}
+
+
+async def test_intersects_in_a_query_is_the_json_of_a_geometry(naip: Client) -> None:
+    everywhere = '{"type":"Polygon","coordinates":[[[-180,-90],[180,-90],[180,90],[-180,90],[-180,-90]]]}'
+    for path in ("/stac/search", "/stac/collections/naip/items"):
+        assert len(ids(await naip.get(f"{path}?intersects={quote(everywhere)}&limit=100"))) == 5
+        refused = await naip.get(f"{path}?intersects=POINT(1 2)")
+        assert refused.status == 400
+        assert refused.json()["error"]["target"] == "intersects"
 
 
 async def test_a_query_narrows_a_sorted_search_on_all_its_pages(naip: Client) -> None:
@@ -141,6 +151,9 @@ async def test_a_bad_query_is_refused(naip: Client, path: str, query: str, targe
         ({"fields": ["id"]}, "fields"),
         ({"fields": {"include": "id"}}, "fields"),
         ({"fields": True}, "fields"),
+        ({"fields": None}, "fields"),
+        ({"bbox": "100.0, 0.0, 105.0, 1.0"}, "bbox"),
+        ({"datetime": "1985-04-12"}, "datetime"),
         ({"query": {"gsd": {"is": 1}}}, "query"),
         ({"query": [{"gsd": {"eq": 1}}]}, "query"),
         ({"sortby": [{"field": "id", "direction": "asc"}], "token": "WzAsIngiLDFd"}, "token"),

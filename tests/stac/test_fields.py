@@ -23,6 +23,7 @@ ITEM: dict[str, Any] = {
     "_msft:ts": "now",
 }
 ALL = set(ITEM)
+IDENTITY = {name: ITEM[name] for name in ("type", "stac_version", "id", "collection")}
 DEFAULT = {"type", "stac_version", "id", "collection", "geometry", "bbox", "properties", "links", "assets"}
 
 
@@ -30,6 +31,13 @@ def shown(fields: Any, item: dict[str, Any] = ITEM) -> dict[str, Any]:
     before = repr(item)
     selected = parse_fields(fields).apply(item)
     assert repr(item) == before
+    return selected
+
+
+def beyond_identity(fields: Any) -> dict[str, Any]:
+    """What is shown beside what tells that it is an Item, and which: that is always there."""
+    selected = shown(fields)
+    assert {name: selected.pop(name) for name in IDENTITY} == IDENTITY
     return selected
 
 
@@ -48,19 +56,21 @@ def test_an_item_without_datetime_shows_its_interval() -> None:
     assert shown("", item)["properties"] == interval
     assert shown("-properties.end_datetime", item)["properties"] == {"datetime": None, "start_datetime": "a"}
     assert "properties" not in shown("-properties", item)
-    assert shown("id", item) == {"id": "i"}
+    assert "properties" not in shown("id", item)
 
 
-def test_only_what_is_included_is_shown() -> None:
-    assert shown("id,properties.gsd") == {"id": "i", "properties": {"gsd": 5}}
-    assert shown(" id,+properties.gsd") == {"id": "i", "properties": {"gsd": 5}}
-    assert shown({"include": ["id", "assets.image.title"]}) == {"id": "i", "assets": {"image": {"title": "t"}}}
-    assert shown({"include": ["properties.deep.a", "properties.nowhere"]}) == {"properties": {"deep": {"a": 1}}}
-    assert shown({"include": ["nowhere", "links.rel", "properties.empty"]}) == {"properties": {"empty": {}}}
+def test_only_what_is_included_is_beyond_identity() -> None:
+    assert beyond_identity("id,properties.gsd") == {"properties": {"gsd": 5}}
+    assert beyond_identity(" id,+properties.gsd") == {"properties": {"gsd": 5}}
+    assert beyond_identity({"include": ["id", "assets.image.title"]}) == {"assets": {"image": {"title": "t"}}}
+    assert beyond_identity({"include": ["properties.deep.a", "properties.nowhere"]}) == {
+        "properties": {"deep": {"a": 1}}
+    }
+    assert beyond_identity({"include": ["nowhere", "links.rel", "properties.empty"]}) == {"properties": {"empty": {}}}
 
 
 def test_properties_may_be_named_alone() -> None:
-    assert shown("datetime,gsd,_msft:ts") == {
+    assert beyond_identity("datetime,gsd,_msft:ts") == {
         "properties": {"datetime": "2020-01-01T00:00:00Z", "gsd": 5},
         "_msft:ts": "now",
     }
@@ -76,17 +86,22 @@ def test_a_query_excludes_from_the_default_members_and_a_body_from_all() -> None
 
 
 def test_the_most_specific_path_decides_and_including_wins() -> None:
-    assert shown({"include": ["a", "id"], "exclude": ["id"]}) == {"id": "i"}
-    assert shown({"include": ["properties.gsd"], "exclude": ["properties"]}) == {"properties": {"gsd": 5}}
+    assert shown({"include": ["a", "id"], "exclude": ["id"]}) == IDENTITY
+    assert beyond_identity({"include": ["properties.gsd"], "exclude": ["properties"]}) == {"properties": {"gsd": 5}}
     kept = shown({"include": ["properties"], "exclude": ["properties.gsd", "properties.deep"]})
     assert set(kept["properties"]) == {"datetime", "empty"}
     nested = shown("properties,-properties.deep,properties.deep.a")
     assert nested["properties"]["deep"] == {"a": 1}
 
 
+def test_identity_is_left_out_where_it_is_excluded() -> None:
+    assert set(shown({"include": ["geometry"], "exclude": ["collection"]})) == {*IDENTITY, "geometry"} - {"collection"}
+    assert set(shown("geometry,-id,-type")) == {"stac_version", "collection", "geometry"}
+
+
 def test_a_list_of_objects_is_taken_together() -> None:
-    assert shown([{"include": ["id"]}, {"include": ["bbox", "properties"], "exclude": ["properties.deep"]}]) == {
-        "id": "i",
+    both = [{"include": ["id"]}, {"include": ["bbox", "properties"], "exclude": ["properties.deep"]}]
+    assert beyond_identity(both) == {
         "bbox": [1, 2, 1, 2],
         "properties": {"datetime": "2020-01-01T00:00:00Z", "gsd": 5, "empty": {}},
     }

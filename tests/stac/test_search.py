@@ -56,7 +56,7 @@ def test_a_search_is_read_from_a_query_or_a_body_alike() -> None:
         "collections": "a,b",
         "ids": "x",
         "bbox": "1,2,3,4",
-        "datetime": "1970-01-01/..",
+        "datetime": "1970-01-01T00:00:00Z/..",
         "limit": "5",
         "token": "t",
     }

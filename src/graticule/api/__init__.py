@@ -5,10 +5,12 @@ Entry points: `ENDPOINTS`, from which routes, the OpenAPI document and the acces
 
 from __future__ import annotations
 
+import orjson
 from starlette.responses import Response
 
 from graticule.api import assets, collection_assets, configuration, health, identity, ingestion, sas, sources, stac
-from graticule.api.routing import Call, Endpoint, json_response
+from graticule.api.health import OPENAPI
+from graticule.api.routing import Call, Endpoint
 
 #: Everything that is served. Those without a role are public: health, issuer discovery and keys, the managed-identity
 #: endpoint (which has a secret header of its own), OpenAPI, and blobs by signature.
@@ -30,8 +32,10 @@ def openapi_endpoint() -> Endpoint:
     document = health.openapi(ENDPOINTS)
 
     async def openapi(call: Call) -> Response:
-        """``GET /openapi.json``."""
-        return json_response({**document, "servers": [{"url": call.links.base}]})
+        """``GET /openapi.json``, under the media type of the link ``service-desc`` to whoever asks for that."""
+        kind = OPENAPI if "vnd.oai.openapi" in call.request.headers.get("accept", "") else "application/json"
+        body = orjson.dumps({**document, "servers": [{"url": call.links.base}]})
+        return Response(body, media_type=kind, headers={"Vary": "Accept"})
 
     return Endpoint("GET", "/openapi.json", openapi, None, "This description")
 

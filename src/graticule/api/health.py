@@ -11,6 +11,9 @@ from starlette.responses import Response
 from graticule import __version__
 from graticule.api.routing import Call, Endpoint, json_response
 
+#: The media type of an OpenAPI document (OGC API Features 1.0, requirements class "OpenAPI 3.0").
+OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
+
 
 async def healthz(call: Call) -> Response:
     """``GET /healthz``: 200 once requests can be served."""

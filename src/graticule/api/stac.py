@@ -11,8 +11,10 @@ from graticule import __version__
 from graticule.access import Role
 from graticule.api import wire
 from graticule.api.documents import GEOJSON, JSON, Documents
+from graticule.api.health import OPENAPI
 from graticule.api.routing import Call, Endpoint, json_response
 from graticule.catalog import ItemPage
+from graticule.errors import InvalidParameter
 from graticule.stac.documents import JsonObject, Link
 from graticule.stac.fields import FieldSelection, parse_fields
 from graticule.stac.links import feature_collection
@@ -71,7 +73,7 @@ async def landing_page(call: Call) -> Response:
         {"rel": "search", "type": GEOJSON, "href": links.to("stac", "search"), "method": "POST"},
         {
             "rel": "service-desc",
-            "type": "application/vnd.oai.openapi+json;version=3.0",
+            "type": OPENAPI,
             "href": links.to("openapi.json"),
         },
         {
@@ -224,6 +226,7 @@ async def search_get(call: Call) -> Response:
 async def search_post(call: Call) -> Response:
     """``POST /stac/search``; the next link carries the token in its body, to be merged into the request's."""
     body = await call.json_object(MAX_SEARCH_BYTES)
+    _refuse_query_forms(body)
     documents = Documents(call, body, _fields(body))
     search = parse_search(body)
     page = await call.services.catalog.search(search)
@@ -256,6 +259,14 @@ def bases(call: Call) -> tuple[str, ...]:
     own = call.links.base
     public = call.services.settings.public_url
     return (own,) if public in {None, own} else (own, str(public))
+
+
+def _refuse_query_forms(body: JsonObject) -> None:
+    """What a body writes differently from a query (STAC API item-search, "Query Parameters and Fields")."""
+    if isinstance(body.get("bbox"), str):
+        raise InvalidParameter("bbox: in a body it is a list of four or six numbers, not a text.", target="bbox")
+    if "fields" in body and body["fields"] is None:
+        raise InvalidParameter('fields: give an object such as {"include": ["id"]}, or leave it out.', target="fields")
 
 
 def _fields(parameters: JsonObject) -> FieldSelection | None:
@@ -294,8 +305,19 @@ ITEMS = COLLECTION + "/items"
 ITEM = ITEMS + "/{itemId}"
 _SIGN = ("sign", "duration")
 _FILTER = ("filter", "filter-lang", "filter-crs")
-_CONDITIONS = ("limit", "bbox", "datetime", "query", "sortby", "token", *_FILTER, "filter_lang", "filter_crs")
-_LIST = ("limit", "bbox", "datetime", "query", "sortby", "fields", "token", *_FILTER, *_SIGN)
+_CONDITIONS = (
+    "limit",
+    "bbox",
+    "intersects",
+    "datetime",
+    "query",
+    "sortby",
+    "token",
+    *_FILTER,
+    "filter_lang",
+    "filter_crs",
+)
+_LIST = ("limit", "bbox", "intersects", "datetime", "query", "sortby", "fields", "token", *_FILTER, *_SIGN)
 
 ENDPOINTS = (
     Endpoint("GET", "/stac", landing_page, Role.READER, "Landing page"),

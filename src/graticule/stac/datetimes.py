@@ -76,8 +76,9 @@ def parse_instant(text: str, *, allow_space: bool = False) -> int:
 def parse_datetime(value: object) -> TimeInterval:
     """The ``datetime`` parameter: an instant, or ``a/b`` with ``..`` or nothing for an open end.
 
-    A date without a time stands for its whole day (UTC). OGC API Features 7.15.4 knows no interval that is open on
-    both sides, so neither do we: leave the parameter out.
+    A date alone is refused, as the STAC API asks ("datetime" of item-search: RFC 3339, section 5.6): readers differ on
+    whether it is a day or its first instant. OGC API Features 7.15.4 knows no interval that is open on both sides, so
+    neither do we: leave the parameter out.
 
     Raises:
         InvalidParameter: names the part that cannot be read.
@@ -85,13 +86,12 @@ def parse_datetime(value: object) -> TimeInterval:
     if not isinstance(value, str) or not value:
         raise _refused("it is not a text")
     parts = value.split("/")
-    if len(parts) == 1:
-        return _span(value)
-    if len(parts) != 2:
+    if len(parts) > 2:
         raise _refused(f"'{value}' has more than two parts")
-    first, last = (None if part in ("", "..") else _span(part) for part in parts)
-    start = None if first is None else first.start
-    end = None if last is None else last.end
+    if len(parts) == 1:
+        instant = _bound(value)
+        return TimeInterval(instant, instant)
+    start, end = (None if part in ("", "..") else _bound(part) for part in parts)
     if start is None and end is None:
         raise InvalidParameter("datetime: the interval is open on both sides: leave it out.", target="datetime")
     if start is not None and end is not None and start > end:
@@ -99,16 +99,13 @@ def parse_datetime(value: object) -> TimeInterval:
     return TimeInterval(start, end)
 
 
-def _span(text: str) -> TimeInterval:
-    match = _DATE.fullmatch(text)
+def _bound(text: str) -> int:
+    if _DATE.fullmatch(text):
+        raise _refused(f"'{text}' has no time of day: write {text}T00:00:00Z, or {text}T23:59:59Z as an end")
     try:
-        if match is None:
-            instant = parse_instant(text)
-            return TimeInterval(instant, instant)
-        midnight = parse_instant(f"{text}T00:00:00Z")
+        return parse_instant(text)
     except ValueError as exc:
         raise _refused(f"'{text}' {exc}") from exc
-    return TimeInterval(midnight, midnight + DAY - 1)
 
 
 def _refused(reason: str) -> InvalidParameter:

@@ -18,6 +18,8 @@ _DEFAULT: Final = (
     ("type",), ("stac_version",), ("id",), ("collection",), ("geometry",), ("bbox",), ("links",), ("assets",),
     ("properties", "datetime"),
 )  # fmt: skip
+#: Shown unless excluded: what tells an Item from others, and that it is one.
+_IDENTITY: Final = (("type",), ("stac_version",), ("id",), ("collection",))
 #: Added where ``datetime`` is null (the extension, rule 1).
 _INTERVAL: Final = ("start_datetime", "end_datetime")
 #: Members of an Item that no property is meant by.
@@ -64,9 +66,11 @@ class FieldSelection:
         self._by_default = not self._everything and not wanted
         for path in exclude:
             self._root.mark(path, included=False)
-        for path in _DEFAULT if self._by_default else wanted:
-            if not (self._by_default and self._is_excluded(path)):
+        for path in _DEFAULT if self._by_default else _IDENTITY:
+            if not self._is_excluded(path):
                 self._root.mark(path, included=True)
+        for path in wanted:
+            self._root.mark(path, included=True)
 
     def apply(self, item: JsonObject) -> JsonObject:
         """The item with the members that were asked for; those it does not have are no error."""

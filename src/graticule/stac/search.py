@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
+
 from graticule.errors import InvalidParameter
 from graticule.stac.bbox import BBox, parse_bbox
 from graticule.stac.cql2 import Expression, parse_filter
@@ -50,7 +52,8 @@ class Search:
 def parse_search(parameters: Mapping[str, Any]) -> Search:
     """A `Search` from query parameters or a JSON body; members it does not know are left to the caller.
 
-    ``collection`` is an alias of ``collections``. A member that is null counts as absent.
+    ``collection`` is an alias of ``collections``. A member that is null counts as absent. A query writes `intersects`
+    as the JSON of a geometry.
 
     Raises:
         InvalidParameter: names the parameter and what it takes.
@@ -65,7 +68,7 @@ def parse_search(parameters: Mapping[str, Any]) -> Search:
         collections=collections or parse_names("collection", parameters.get("collection")),
         ids=parse_names("ids", parameters.get("ids")),
         bbox=optional("bbox", parse_bbox),
-        intersects=optional("intersects", parse_shape),
+        intersects=optional("intersects", _parse_intersects),
         datetime=optional("datetime", parse_datetime),
         limit=parse_limit(parameters.get("limit")),
         token=optional("token", _parse_token),
@@ -110,6 +113,17 @@ def parse_names(name: str, value: object) -> tuple[str, ...] | None:
     if not isinstance(names, list | tuple) or not all(isinstance(one, str) for one in names):
         raise InvalidParameter(f"{name}: give texts separated by commas, or a list of texts.", target=name)
     return tuple(dict.fromkeys(one for one in names if one)) or None
+
+
+def _parse_intersects(value: object) -> Shape:
+    if not isinstance(value, str):
+        return parse_shape(value)
+    try:
+        return parse_shape(orjson.loads(value))
+    except orjson.JSONDecodeError as exc:
+        raise InvalidParameter(
+            f"intersects: it is not the JSON of a GeoJSON geometry: {exc}.", target="intersects"
+        ) from exc
 
 
 def _parse_token(value: object) -> str:
