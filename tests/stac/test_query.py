@@ -15,7 +15,14 @@ from graticule.stac.search import parse_search
 ITEM: dict[str, Any] = {
     "id": "i",
     "collection": "c",
-    "properties": {"datetime": "2020-06-01T12:00:00Z", "gsd": 10, "name": r"50%_a\b", "flag": True, "null": None},
+    "properties": {
+        "datetime": "2020-06-01T12:00:00Z",
+        "gsd": 10,
+        "name": r"50%_a\b",
+        "flag": True,
+        "null": None,
+        "digits": "10",
+    },
 }
 
 
@@ -36,7 +43,16 @@ ITEM: dict[str, Any] = {
         ({"name": {"contains": "%_"}}, True),
         ({"name": {"contains": "A"}}, False),
         ({"gsd": {"in": [1, 10, "x"]}}, True),
-        ({"gsd": {"in": [1, "10"]}}, False),
+        ({"gsd": {"in": [1, "11"]}}, False),
+        ({"gsd": {"in": [1, "10"]}}, True),
+        ({"gsd": {"eq": "10"}}, True),
+        ({"gsd": {"eq": "10.0", "gt": "9.5", "neq": "11"}}, True),
+        ({"gsd": {"neq": "10"}}, False),
+        ({"gsd": {"lt": "010"}}, False),
+        ({"digits": {"eq": "10"}}, True),
+        ({"digits": {"eq": 10}}, False),
+        ({"digits": {"neq": "10"}}, False),
+        ({"digits": {"neq": "9"}}, True),
         ({"datetime": {"gte": "2020-06-01T00:00:00Z", "lt": "2020-06-02T00:00:00Z"}}, True),
         ({"null": {"isNull": True}, "nowhere": {"isNull": True}, "gsd": {"isNull": False}}, True),
         ({"gsd": {"isNull": True}}, False),

@@ -238,7 +238,7 @@ async def search_post(call: Call) -> Response:
                 "rel": "next",
                 "type": GEOJSON,
                 "method": "POST",
-                "href": call.links.versioned("stac", "search", **keep),
+                "href": call.links.to("stac", "search", **keep),
                 "body": {**body, "token": page.next_token},
                 "merge": False,
             }
@@ -283,7 +283,7 @@ def _search_links(call: Call) -> list[Link]:
 def _next_href(call: Call, page: ItemPage, *path: str) -> str:
     asked = call.lists(*_LISTS)
     query = {name: value for name, value in asked.items() if name not in {"token", "api-version"}}
-    return call.links.versioned(*path, **query, token=page.next_token)
+    return call.links.to(*path, **query, token=page.next_token)
 
 
 async def _page(documents: Documents, page: ItemPage, search: Search, links: list[Link]) -> Response:

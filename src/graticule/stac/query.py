@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import orjson
@@ -12,6 +13,8 @@ from graticule.stac.cql2 import Expression, parse_json
 _COMPARISONS: Final = {"eq": "=", "neq": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 #: Patterns of LIKE around the escaped text.
 _PATTERNS: Final = {"startsWith": "{}%", "endsWith": "%{}", "contains": "%{}%"}
+#: A number as JSON writes it, of a size that is exact.
+_NUMBER: Final = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?", re.ASCII)
 _OPERATORS: Final = (*_COMPARISONS, *_PATTERNS, "in", "isNull")
 
 
@@ -19,7 +22,8 @@ def parse_query(value: object) -> Expression | None:
     """Conditions that must all hold: ``{"eo:cloud_cover": {"lt": 10}, ...}``, or the same as JSON text (in a URL).
 
     Properties come with or without ``properties.``. An item without the property, or with null, meets no condition but
-    ``isNull``; ``neq`` neither. Texts are compared with case. None: no condition.
+    ``isNull``; ``neq`` neither. Texts are compared with case. A text that writes a number also means that number: the
+    extension names no types, and its users put operands in quotes. None: no condition.
 
     Raises:
         InvalidParameter: names the property and what the operator takes.
@@ -54,7 +58,9 @@ def _condition(name: str, op: str, operand: Any) -> Any:
     """One condition in CQL2 JSON."""
     subject = {"property": name}
     if op in _COMPARISONS:
-        return {"op": _COMPARISONS[op], "args": [subject, _scalar(name, op, operand)]}
+        readings = _readings(_scalar(name, op, operand))
+        parts = [{"op": _COMPARISONS[op], "args": [subject, reading]} for reading in readings]
+        return parts[0] if len(parts) == 1 else {"op": "or", "args": parts}  # one at most is of the property's type
     if op in _PATTERNS:
         if not isinstance(operand, str):
             raise _refused(f"{op} of '{name[:60]}' takes a text")
@@ -63,7 +69,8 @@ def _condition(name: str, op: str, operand: Any) -> Any:
     if op == "in":
         if not isinstance(operand, list):
             raise _refused(f"in of '{name[:60]}' takes a list")
-        return {"op": "in", "args": [subject, [_scalar(name, op, one) for one in operand]]}
+        members = [reading for one in operand for reading in _readings(_scalar(name, op, one))]
+        return {"op": "in", "args": [subject, members]}
     if op == "isNull":
         if not isinstance(operand, bool):
             raise _refused(f"isNull of '{name[:60]}' takes true or false")
@@ -77,6 +84,14 @@ def _scalar(name: str, op: str, operand: Any) -> Any:
         remedy = "; for missing values use isNull" if operand is None else ""
         raise _refused(f"{op} of '{name[:60]}' takes a text, a number, true or false{remedy}")
     return operand
+
+
+def _readings(operand: Any) -> list[Any]:
+    """What an operand may mean."""
+    if not isinstance(operand, str) or _NUMBER.fullmatch(operand) is None:
+        return [operand]
+    number = float(operand)
+    return [operand, int(operand) if number.is_integer() and operand.lstrip("-").isdigit() else number]
 
 
 def _refused(reason: str) -> InvalidParameter:
