@@ -9,7 +9,8 @@ import orjson
 from starlette.responses import Response
 
 from graticule.api import assets, collection_assets, configuration, health, identity, ingestion, sas, sources, stac
-from graticule.api.health import OPENAPI
+from graticule.api.openapi import OPENAPI
+from graticule.api.openapi import openapi as described
 from graticule.api.routing import Call, Endpoint
 
 #: Everything that is served. Those without a role are public: health, issuer discovery and keys, the managed-identity
@@ -29,7 +30,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 
 def openapi_endpoint() -> Endpoint:
     """The description of all the others."""
-    document = health.openapi(ENDPOINTS)
+    document = described(ENDPOINTS)
 
     async def openapi(call: Call) -> Response:
         """``GET /openapi.json``, under the media type of the link ``service-desc`` to whoever asks for that."""

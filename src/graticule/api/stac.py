@@ -11,7 +11,7 @@ from graticule import __version__
 from graticule.access import Role
 from graticule.api import wire
 from graticule.api.documents import GEOJSON, JSON, Documents
-from graticule.api.health import OPENAPI
+from graticule.api.openapi import OPENAPI
 from graticule.api.routing import Call, Endpoint, json_response
 from graticule.catalog import ItemPage
 from graticule.errors import InvalidParameter
