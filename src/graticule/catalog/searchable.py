@@ -34,11 +34,18 @@ class Searchable:
 class PreparedItem:
     """An item with all the work done that needs no database."""
 
-    #: What it was made from.
-    item: Item
     columns: Searchable
     #: Its JSON, as it will be stored.
     doc: bytes
+    _item: Item | None = None
+
+    @property
+    def item(self) -> Item:
+        """What it was made from; read again from the JSON where another process has prepared it."""
+        if self._item is None:
+            object.__setattr__(self, "_item", orjson.loads(self.doc))
+        assert self._item is not None
+        return self._item
 
 
 def prepare_item(item: Item) -> PreparedItem:
@@ -47,7 +54,7 @@ def prepare_item(item: Item) -> PreparedItem:
     Raises:
         StacValidationFailed: as `check_searchable`.
     """
-    return PreparedItem(item, searchable(item), orjson.dumps(item))
+    return PreparedItem(searchable(item), orjson.dumps(item), item)
 
 
 def check_searchable(item: Item) -> None:

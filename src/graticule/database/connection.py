@@ -74,6 +74,13 @@ class Connection(ABC):
         """Run a statement once per row of parameters."""
 
     @abstractmethod
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Add rows, values in the order of the columns, in the fastest way that this database has.
+
+        The types must be the columns' own: an int for a float column is an error on one database.
+        """
+
+    @abstractmethod
     def all(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Every row of the answer; also for ``RETURNING``."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from graticule.database import schema
 from graticule.database.connection import Connection, Database, Dialect, Parameters, Row
@@ -38,6 +40,17 @@ _NETWORK_FILE_SYSTEMS: Final = frozenset(
 )
 
 
+#: Rows that one statement adds: few sizes, so that prepared statements are used again, and large ones, because the
+#: driver takes Python's lock again after every row of `executemany`, and waits for busy threads each time.
+_ROWS_AT_ONCE: Final = (64, 8, 1)
+
+
+@functools.lru_cache(maxsize=256)
+def _insert_statement(table: str, columns: tuple[str, ...], rows: int) -> str:
+    row = f"({','.join('?' * len(columns))})"
+    return f"INSERT INTO {table}({', '.join(columns)}) VALUES {','.join([row] * rows)}"
+
+
 class SqliteConnection(Connection):
     """A `Connection` to SQLite."""
 
@@ -55,6 +68,15 @@ class SqliteConnection(Connection):
     def execute_many(self, sql: str, rows: Iterable[Parameters]) -> None:
         """See `Connection`."""
         self.raw.executemany(sql, rows)
+
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """See `Connection`."""
+        start = 0
+        for size in _ROWS_AT_ONCE:
+            while len(rows) - start >= size:
+                statement = _insert_statement(table, tuple(columns), size)
+                self.raw.execute(statement, list(chain.from_iterable(rows[start : start + size])))
+                start += size
 
     def all(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """See `Connection`."""

@@ -91,14 +91,14 @@ def check_shape(document: Any, collection_id: str) -> Item:
     return document  # type: ignore[return-value]  # a plain dict whose shape was just checked
 
 
-def check_contents(item: Item, settings: Settings) -> None:
-    """The limits and the rules of STAC that need no storage.
+def check_contents(item: Item, settings: Settings, *, measured: bool = False) -> None:
+    """The limits and the rules of STAC that need no storage. `measured`: its size is known to be within the limit.
 
     Raises:
         ItemSizeExceeded, TotalAssetsExceeded, StacValidationFailed: with a sentence that names the item.
     """
     name = _name(item)
-    size = len(orjson.dumps(item))
+    size = 0 if measured else len(orjson.dumps(item))
     if size > settings.max_item_bytes:
         raise ItemSizeExceeded(
             f"{name} has {size} bytes of JSON; at most {settings.max_item_bytes} are allowed"

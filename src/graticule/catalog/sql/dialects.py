@@ -61,6 +61,12 @@ _POSTGRES_DOCUMENT: Final = r"""
         ELSE regexp_replace(b.text, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\ufffd', 'g') END)::jsonb AS doc
     FROM (SELECT convert_from(doc, 'UTF8') AS text FROM bodies WHERE pk = i.pk OFFSET 0) b OFFSET 0"""
 
+#: What becomes of a cell's row that is there.
+_COUNT_MORE: Final = """
+    ON CONFLICT (coll, cell) DO UPDATE SET n = grid.n + excluded.n,
+      t0 = CASE WHEN excluded.t0 < grid.t0 THEN excluded.t0 ELSE grid.t0 END,
+      t1 = CASE WHEN excluded.t1 > grid.t1 THEN excluded.t1 ELSE grid.t1 END"""
+
 
 class Dialect(Protocol):
     """What a database must say in its own way. `where` is a further condition on ``i``, beginning with AND, or ''."""
@@ -93,6 +99,11 @@ class Dialect(Protocol):
     bodies: str
     #: pk, id, cell of the items of :coll that have one of :ids.
     existing: str
+    #: Adds what `cell_counts` gives to the grid, in the order of cells, or takes :n off it.
+    count_cells: str
+    uncount_cells: str
+    #: Deletes the rows of these cells that count nothing any more.
+    drop_cells: str
     #: Two statements that delete :pks.
     delete_items: str
     delete_bodies: str
@@ -139,6 +150,10 @@ class Dialect(Protocol):
         """The parameters of `cells`, of (coll, range)."""
         ...
 
+    def cell_counts(self, cells: Sequence[Sequence[int]]) -> dict[str, Any]:
+        """The parameters of `count_cells`, of (cell, n, t0, t1), and of `uncount_cells`, of (cell, n)."""
+        ...
+
     def new_keys(self, tx: Connection, count: int) -> Sequence[int]:
         """Primary keys for new items; the transaction holds what it needs to use them."""
         ...
@@ -165,6 +180,19 @@ class SqliteDialect:
     existing = """
         SELECT i.pk, i.id, i.cell FROM json_each(:ids) q CROSS JOIN items i INDEXED BY i_id
         WHERE i.coll = :coll AND i.id = q.value"""
+    # "WHERE true" keeps SQLite from reading ON as the condition of a join.
+    count_cells = f"""
+        INSERT INTO grid(coll, cell, n, t0, t1)
+        SELECT :coll, json_extract(q.value, '$[0]'), json_extract(q.value, '$[1]'), json_extract(q.value, '$[2]'),
+          json_extract(q.value, '$[3]')
+        FROM json_each(:cells) q WHERE true {_COUNT_MORE}"""
+    uncount_cells = """
+        UPDATE grid SET n = n - q.taken
+        FROM (SELECT json_extract(value, '$[0]') AS cell, json_extract(value, '$[1]') AS taken FROM json_each(:cells)) q
+        WHERE grid.coll = :coll AND grid.cell = q.cell"""
+    drop_cells = """
+        DELETE FROM grid WHERE coll = :coll AND n = 0
+          AND cell IN (SELECT json_extract(value, '$[0]') FROM json_each(:cells))"""
     delete_items = "DELETE FROM items WHERE pk IN (SELECT value FROM json_each(:pks))"
     delete_bodies = "DELETE FROM bodies WHERE pk IN (SELECT value FROM json_each(:pks))"
 
@@ -246,6 +274,10 @@ class SqliteDialect:
         """JSON of five integers each."""
         return {"ranges": orjson.dumps([(coll, *cell_range) for coll, cell_range in ranges]).decode()}
 
+    def cell_counts(self, cells: Sequence[Sequence[int]]) -> dict[str, Any]:
+        """JSON of four integers each, or two."""
+        return {"cells": orjson.dumps(cells).decode()}
+
     def new_keys(self, tx: Connection, count: int) -> Sequence[int]:
         """Above the greatest: there is one writer at a time."""
         first = int(tx.value("SELECT coalesce(max(pk), 0) + 1 FROM items"))
@@ -273,6 +305,13 @@ class PostgresDialect:
     footprints = "SELECT pk, wkb FROM items WHERE pk = ANY(:pks::int8[])"
     bodies = "SELECT pk, doc FROM bodies WHERE pk = ANY(:pks::int8[])"
     existing = "SELECT pk, id, cell FROM items WHERE coll = :coll AND id = ANY(:ids::text[])"
+    count_cells = f"""
+        INSERT INTO grid(coll, cell, n, t0, t1)
+        SELECT :coll, q.* FROM unnest(:cells::int8[], :counts::int8[], :first::int8[], :last::int8[]) q {_COUNT_MORE}"""
+    uncount_cells = """
+        UPDATE grid SET n = n - q.taken FROM unnest(:cells::int8[], :counts::int8[]) q(cell, taken)
+        WHERE grid.coll = :coll AND grid.cell = q.cell"""
+    drop_cells = "DELETE FROM grid WHERE coll = :coll AND n = 0 AND cell = ANY(:cells::int8[])"
     delete_items = "DELETE FROM items WHERE pk = ANY(:pks::int8[])"
     delete_bodies = "DELETE FROM bodies WHERE pk = ANY(:pks::int8[])"
 
@@ -358,6 +397,10 @@ class PostgresDialect:
         """Five arrays."""
         columns = zip(*((coll, *cell_range) for coll, cell_range in ranges), strict=True)
         return dict(zip(("colls", "first", "last", "west", "east"), map(list, columns), strict=True))
+
+    def cell_counts(self, cells: Sequence[Sequence[int]]) -> dict[str, Any]:
+        """Four arrays, or two."""
+        return dict(zip(("cells", "counts", "first", "last"), map(list, zip(*cells, strict=True)), strict=False))
 
     def new_keys(self, tx: Connection, count: int) -> Sequence[int]:
         """From the sequence of the table."""

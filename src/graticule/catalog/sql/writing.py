@@ -18,15 +18,8 @@ from graticule.catalog.sql.dialects import Dialect
 from graticule.database import Connection
 from graticule.errors import ItemAlreadyExists
 
-_INSERT_ITEM = """
-    INSERT INTO items(pk, coll, cell, t, te, id, x0, y0, x1, y1, cloud, platform, wkb)
-    VALUES (:pk, :coll, :cell, :t, :te, :id, :x0, :y0, :x1, :y1, :cloud, :platform, :wkb)"""
-_INSERT_BODY = "INSERT INTO bodies(pk, doc) VALUES (:pk, :doc)"
-_COUNT_CELL = """
-    INSERT INTO grid(coll, cell, n, t0, t1) VALUES (:coll, :cell, :n, :t0, :t1)
-    ON CONFLICT (coll, cell) DO UPDATE SET n = grid.n + excluded.n,
-      t0 = CASE WHEN excluded.t0 < grid.t0 THEN excluded.t0 ELSE grid.t0 END,
-      t1 = CASE WHEN excluded.t1 > grid.t1 THEN excluded.t1 ELSE grid.t1 END"""
+_ITEM_COLUMNS = ("pk", "coll", "cell", "t", "te", "id", "x0", "y0", "x1", "y1", "cloud", "platform", "wkb")
+_NO_BOX = (None, None, None, None)
 _COUNT_COLLECTION = """
     INSERT INTO collstat(coll, n, t0, t1, maxdur, levels) VALUES (:coll, :n, :t0, :t1, :maxdur, :levels)
     ON CONFLICT (coll) DO UPDATE SET n = collstat.n + excluded.n,
@@ -64,10 +57,10 @@ class ItemWriter:
         self._tx.execute(self._dialect.delete_items, pks)
         self._tx.execute(self._dialect.delete_bodies, pks)
         counts = Counter(cell for _, cell in rows)
-        cells = [{"coll": self._coll, "cell": cell, "n": n} for cell, n in sorted(counts.items())]
+        cells = self._dialect.cell_counts(sorted(counts.items()))
         # Ranges of time stay as they are: too wide is safe, and exact would mean to look. Empty, they go.
-        self._tx.execute_many("UPDATE grid SET n = n - :n WHERE coll = :coll AND cell = :cell", cells)
-        self._tx.execute_many("DELETE FROM grid WHERE coll = :coll AND cell = :cell AND n = 0", cells)
+        self._tx.execute(self._dialect.uncount_cells, {"coll": self._coll, **cells})
+        self._tx.execute(self._dialect.drop_cells, {"coll": self._coll, **cells})
         total = {"coll": self._coll, "n": len(rows)}
         self._tx.execute("UPDATE collstat SET n = n - :n WHERE coll = :coll", total)
         self._tx.execute("DELETE FROM collstat WHERE coll = :coll AND n = 0", {"coll": self._coll})
@@ -90,29 +83,27 @@ class ItemWriter:
             return
         pks = self._dialect.new_keys(self._tx, len(items))
         rows = [item.columns for item in items]
-        self._tx.execute_many(_INSERT_ITEM, [self._values(pk, row) for pk, row in zip(pks, rows, strict=True)])
-        self._tx.execute_many(_INSERT_BODY, [{"pk": pk, "doc": item.doc} for pk, item in zip(pks, items, strict=True)])
+        self._tx.insert("items", _ITEM_COLUMNS, [self._values(pk, row) for pk, row in zip(pks, rows, strict=True)])
+        self._tx.insert("bodies", ("pk", "doc"), [(pk, item.doc) for pk, item in zip(pks, items, strict=True)])
         self._count(rows)
         for companion in COMPANIONS:
             companion.added(self._tx, self._dialect, self._coll, pks, items)
 
-    def _values(self, pk: int, row: Searchable) -> dict[str, Any]:
-        x0, y0, x1, y1 = row.box or (None, None, None, None)
-        return {
-            "pk": pk, "coll": self._coll, "cell": row.cell, "t": row.t, "te": row.te, "id": row.id,
-            "x0": x0, "y0": y0, "x1": x1, "y1": y1, "cloud": row.cloud, "platform": row.platform, "wkb": row.wkb,
-        }  # fmt: skip
+    def _values(self, pk: int, row: Searchable) -> tuple[Any, ...]:
+        box = row.box or _NO_BOX
+        return (pk, self._coll, row.cell, row.t, row.te, row.id, *box, row.cloud, row.platform, row.wkb)
 
     def _count(self, rows: Sequence[Searchable]) -> None:
-        cells: dict[int, dict[str, int]] = {}
+        cells: dict[int, list[int]] = {}
         levels = 0
         for row in rows:
             levels |= 0 if row.cell == NOWHERE else 1 << level_of(row.cell)
-            cell = cells.setdefault(row.cell, {"coll": self._coll, "cell": row.cell, "n": 0, "t0": row.t, "t1": row.te})
-            cell["n"] += 1
-            cell["t0"] = min(cell["t0"], row.t)
-            cell["t1"] = max(cell["t1"], row.te)
-        self._tx.execute_many(_COUNT_CELL, [cells[cell] for cell in sorted(cells)])
+            cell = cells.setdefault(row.cell, [row.cell, 0, row.t, row.te])
+            cell[1] += 1
+            cell[2] = min(cell[2], row.t)
+            cell[3] = max(cell[3], row.te)
+        counts = self._dialect.cell_counts([cells[cell] for cell in sorted(cells)])
+        self._tx.execute(self._dialect.count_cells, {"coll": self._coll, **counts})
         self._tx.execute(
             _COUNT_COLLECTION,
             {

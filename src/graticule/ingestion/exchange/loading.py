@@ -7,21 +7,21 @@ as the file has it is passed over: a load that was interrupted is done again and
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain
 from typing import Any, Final
 
 import orjson
 
-from graticule.catalog import Catalog, OnConflict, PreparedItem, prepare_item
+from graticule.catalog import Catalog, OnConflict
 from graticule.database import Connection, Database
 from graticule.errors import (
     CollectionDoesNotExist,
     Conflict,
     IngestionError,
-    InvalidInputData,
     ItemAlreadyExists,
     ItemSizeExceeded,
     NotFound,
@@ -29,10 +29,23 @@ from graticule.errors import (
 )
 from graticule.ingestion.burying import bury_unnamed, defer_sweep
 from graticule.ingestion.exchange.files import Line, SourceFile, read_lines
-from graticule.ingestion.validation import MAX_ITEM_ID, check_collection, check_contents, check_shape
+from graticule.ingestion.exchange.helpers import Helpers
+from graticule.ingestion.exchange.preparing import (
+    Described,
+    Open,
+    Outcome,
+    Ready,
+    Refused,
+    Rules,
+    default_after,
+    prepare_document,
+    read_document,
+    renewed,
+)
+from graticule.ingestion.validation import MAX_ITEM_ID, check_collection
 from graticule.settings import Settings
 from graticule.stac.datetimes import now_us, rfc3339
-from graticule.stac.documents import Item, JsonObject
+from graticule.stac.documents import JsonObject
 from graticule.stac.links import stored_form
 from graticule.storage import ManagedHrefs, ledger
 from graticule.workflows import Engine
@@ -44,7 +57,6 @@ SLICE_BYTES: Final = 2_000_000
 _ROOM_FOR_SPACE: Final = 4
 
 #: Members of the server's own: kept from the file, so that a round trip changes nothing; new where it has none.
-_OWN_OF_ITEMS: Final = ("_msft:ts", "_msft:etag")
 _OWN_OF_COLLECTIONS: Final = ("msft:_created", "msft:_updated")
 
 
@@ -89,34 +101,26 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """An Item or a Collection, and where it stood."""
+    """An item that can be written, and where it stood."""
 
     line: Line
-    document: JsonObject
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """An item that could be written."""
-
-    line: Line
-    item: Item
-    #: Server members that the file does not have.
-    added: tuple[str, ...]
-    prepared: PreparedItem
+    ready: Ready
 
     @property
     def id(self) -> str:
-        return self.prepared.columns.id
+        return self.ready.id
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.ready.collection_id, self.ready.id
 
 
 @dataclass(slots=True)
 class _Slice:
-    """Items of one collection without a repeated id, or one Collection."""
+    """Items, none of them twice, or one Collection."""
 
-    collection_id: str | None = None
     entries: list[_Entry] = field(default_factory=list)
-    collection: _Entry | None = None
+    collection: tuple[Line, JsonObject] | None = None
     #: Bytes of the file up to its end.
     offset: int = 0
 
@@ -136,6 +140,7 @@ class Loader:
         if_present: IfPresent = IfPresent.ERROR,
         only: str | None = None,
         create: bool = False,
+        helpers: int | None = None,
         on_refusal: Callable[[Refusal], None] = lambda _: None,
         on_progress: Callable[[Tally], None] = lambda _: None,
     ) -> None:
@@ -151,6 +156,7 @@ class Loader:
             if_present: what becomes of documents that are there already with other contents.
             only: load only this collection; items that name none belong to it.
             create: make collections that items name and nobody has described.
+            helpers: how many processes prepare the items of a large load; None: as this machine has processors.
             on_refusal: is told of every line that is not loaded.
             on_progress: is told after every slice.
         """
@@ -159,9 +165,9 @@ class Loader:
         self._catalog = catalog
         self._engine = engine
         self._hrefs = hrefs
-        self._bases = tuple(bases)
+        self._rules = Rules(settings, hrefs, tuple(bases), only)
+        self._helpers = Helpers(self._rules, helpers)
         self._if_present = if_present
-        self._only = only
         self._create = create
         self._on_refusal = on_refusal
         self._on_progress = on_progress
@@ -178,12 +184,15 @@ class Loader:
             CollectionDoesNotExist: items name a collection that is neither there nor to be created.
         """
         before: _Slices | None = None
-        for file in files:
-            done = self.tally.bytes_read
-            described = before is not None and file.belongs_to(before.file)
-            slices = _Slices(self, file, before.default if before is not None and described else self._only)
-            await self._load_slices(slices, done)
-            before = slices
+        with self._helpers:
+            for file in files:
+                done = self.tally.bytes_read
+                described = before is not None and file.belongs_to(before.file)
+                default = before.default if before is not None and described else self._rules.only
+                with closing(self._helpers.prepare(read_lines(file, self._longest))) as outcomes:
+                    slices = _Slices(self, file, default, outcomes)
+                    await self._load_slices(slices, done)
+                before = slices
         return self.tally
 
     async def _load_slices(self, slices: _Slices, done: int) -> None:
@@ -191,53 +200,42 @@ class Loader:
         writing: asyncio.Task[None] | None = None
         try:
             while (piece := await asyncio.to_thread(slices.next)) is not None:
-                ready = await self._prepared(slices.file, piece)
                 if writing is not None:
                     await writing
-                writing = asyncio.create_task(self._write(slices.file, piece, ready, done))
+                writing = asyncio.create_task(self._write(slices.file, piece, done))
             if writing is not None:
                 await writing
         finally:
             if writing is not None:
                 await asyncio.gather(writing, return_exceptions=True)
 
-    async def _write(self, file: SourceFile, piece: _Slice, ready: list[_Ready], done: int) -> None:
+    async def _write(self, file: SourceFile, piece: _Slice, done: int) -> None:
         if piece.collection is not None:
-            await self._write_collection(file, piece.collection)
-        elif ready and piece.collection_id is not None:
-            await self._ensure_collection(piece.collection_id)
-            await self._write_items(file, piece.collection_id, ready)
+            await self._write_collection(file, *piece.collection)
+        elif piece.entries:
+            for collection_id in _by_collection(piece.entries):
+                await self._ensure_collection(collection_id)
+            await self._write_items(file, piece.entries)
         self.tally.bytes_read = done + piece.offset
         self._on_progress(self.tally)
 
     # --- items
 
-    async def _prepared(self, file: SourceFile, piece: _Slice) -> list[_Ready]:
-        """The items of a slice that are valid; the others are refused."""
-        if piece.collection_id is None or not piece.entries:
-            return []
-        live = await self._live_names(entry.document for entry in piece.entries)
-        return await asyncio.to_thread(self._prepare, file, piece.collection_id, piece.entries, live)
+    def settled(self, line: Line, default: str | None) -> Outcome:
+        """What becomes of an item that could not be judged by its line alone; may look into the database."""
+        document = read_document(line.text or b"")
+        if isinstance(document, Refused):
+            return document
+        names = self._named_in(document)
+        live = self._database.read_now(lambda tx: _live(tx, names)) if names else set()
+        if live and isinstance(assets := document.get("assets"), dict):
+            self._fold(assets, live)
+        collection_id = document.get("collection") or default
+        return prepare_document(self._rules, document, collection_id, length=len(line.text or b""))
 
-    def _prepare(
-        self, file: SourceFile, collection_id: str, entries: Sequence[_Entry], live: set[tuple[str, str]]
-    ) -> list[_Ready]:
-        ready = []
-        for entry in entries:
-            try:
-                item = check_shape(entry.document, collection_id)
-                self._fold(item.get("assets", {}), live)
-                check_contents(item, self._settings)
-                loaded, added = _loaded_item(item, collection_id)
-                ready.append(_Ready(entry.line, loaded, added, prepare_item(loaded)))
-            except IngestionError as exc:
-                self.refuse(file, entry.line, entry.document.get("id"), exc)
-        return ready
-
-    async def _write_items(self, file: SourceFile, collection_id: str, ready: list[_Ready]) -> None:
+    async def _write_items(self, file: SourceFile, entries: list[_Entry]) -> None:
         def add(tx: Connection) -> None:
-            prepared = [entry.prepared for entry in ready]
-            self._catalog.put_items(tx, collection_id, prepared, on_conflict=OnConflict.ERROR)
+            self._put(tx, entries, OnConflict.ERROR)
 
         if not self._some_are_present:
             try:
@@ -245,20 +243,24 @@ class Loader:
             except ItemAlreadyExists:
                 pass
             else:
-                self.tally.loaded += len(ready)
+                self.tally.loaded += len(entries)
                 return
-        await self._write_among_others(file, collection_id, ready)
+        await self._write_among_others(file, entries)
 
-    async def _write_among_others(self, file: SourceFile, collection_id: str, ready: list[_Ready]) -> None:
+    def _put(self, tx: Connection, entries: Iterable[_Entry], on_conflict: OnConflict) -> None:
+        for collection_id, group in _by_collection(entries).items():
+            prepared = [entry.ready.prepared for entry in group]
+            self._catalog.put_items(tx, collection_id, prepared, on_conflict=on_conflict)
+
+    async def _write_among_others(self, file: SourceFile, entries: list[_Entry]) -> None:
         """As `_write_items`, where some of the ids are taken."""
 
         def write(tx: Connection) -> _Outcome:
-            outcome = self._sort(tx, collection_id, ready)
-            self._catalog.put_items(tx, collection_id, [entry.prepared for entry in outcome.new], on_conflict=_ADD)
-            replaced = [entry.prepared for entry in outcome.replacing]
-            self._catalog.put_items(tx, collection_id, replaced, on_conflict=OnConflict.REPLACE)
+            outcome = self._sort(tx, entries)
+            self._put(tx, outcome.new, OnConflict.ERROR)
+            self._put(tx, outcome.replacing, OnConflict.REPLACE)
             buried = sum(
-                ledger.bury_item(tx, collection_id, entry.id, keep=self._named_in(entry.item))
+                ledger.bury_item(tx, *entry.key, keep=self._named_in(entry.ready.prepared.item))
                 for entry in outcome.replacing
             )
             if buried:
@@ -266,10 +268,10 @@ class Loader:
             return outcome
 
         # Looked at without the write lock first: a load that is done again finds most of its items unchanged.
-        outcome = await self._database.read(lambda tx: self._sort(tx, collection_id, ready))
+        outcome = await self._database.read(lambda tx: self._sort(tx, entries))
         if outcome.new or outcome.replacing:
             outcome = await self._database.write(write)
-        self._some_are_present = len(outcome.new) < len(ready)
+        self._some_are_present = len(outcome.new) < len(entries)
         self.tally.loaded += len(outcome.new)
         self.tally.replaced += len(outcome.replacing)
         self.tally.unchanged += outcome.unchanged
@@ -278,20 +280,20 @@ class Loader:
             return
         for entry in outcome.different:
             error = ItemAlreadyExists(
-                f"Item '{entry.id}' already exists in collection '{collection_id}', with other contents."
+                f"Item '{entry.id}' already exists in collection '{entry.ready.collection_id}', with other contents."
             )
             self.refuse(file, entry.line, entry.id, error)
 
-    def _sort(self, tx: Connection, collection_id: str, ready: Sequence[_Ready]) -> _Outcome:
+    def _sort(self, tx: Connection, entries: Sequence[_Entry]) -> _Outcome:
         outcome = _Outcome()
-        for entry in ready:
-            stored = self._catalog.item_in(tx, collection_id, entry.id)
+        for entry in entries:
+            stored = self._catalog.item_in(tx, *entry.key)
             if stored is None:
                 outcome.new.append(entry)
-            elif _same(entry.item, entry.added, orjson.loads(stored)):
+            elif _same(entry.ready.prepared.item, entry.ready.added, orjson.loads(stored)):
                 outcome.unchanged += 1
             elif self._if_present is IfPresent.REPLACE:
-                outcome.replacing.append(_renewed(entry, orjson.loads(stored)))
+                outcome.replacing.append(_Entry(entry.line, renewed(entry.ready, orjson.loads(stored))))
             else:
                 outcome.different.append(entry)
         return outcome
@@ -312,13 +314,14 @@ class Loader:
             await self._put_collection(_described(collection_id))
         self._known.add(collection_id)
 
-    async def _write_collection(self, file: SourceFile, entry: _Entry) -> None:
+    async def _write_collection(self, file: SourceFile, line: Line, document: JsonObject) -> None:
         try:
-            document = check_collection(entry.document)
-            self._fold(document.get("assets", {}), await self._live_names([entry.document]))
-            await self._put_collection({**document})
+            checked = check_collection(document)
+            names = self._named_in(checked)
+            self._fold(checked.get("assets", {}), await self._database.read(lambda tx: _live(tx, names)))
+            await self._put_collection({**checked})
         except (IngestionError, RequestError) as exc:
-            self.refuse(file, entry.line, entry.document.get("id"), exc)
+            self.refuse(file, line, document.get("id"), exc)
 
     async def _put_collection(self, document: JsonObject) -> None:
         """Create or replace a collection, as the conflict rule says. Raises Conflict."""
@@ -352,26 +355,19 @@ class Loader:
 
     # --- hrefs
 
-    async def _live_names(self, documents: Iterable[JsonObject]) -> set[tuple[str, str]]:
-        """Blobs of this catalog that documents name. Another catalog may have been served under the same URL."""
-        names = {name for document in documents for name in self._named_in(document)}
-        if not names:
-            return set()
-        return await self._database.read(
-            lambda tx: {name for name in names if ledger.find(tx, *name) is not None}  # live ones only
-        )
-
     def _named_in(self, document: Any) -> list[tuple[str, str]]:
         assets = document.get("assets")
         hrefs = (
             (asset.get("href") for asset in assets.values() if isinstance(asset, dict)) if _is_object(assets) else ()
         )
-        located = (self._hrefs.locate(href, self._bases) for href in hrefs if isinstance(href, str))
+        located = (self._hrefs.locate(href, self._rules.bases) for href in hrefs if isinstance(href, str))
         return [(name.container, name.key) for name in located if name is not None]
 
     def _fold(self, assets: Any, live: set[tuple[str, str]]) -> None:
+        """Bring hrefs of live blobs into the stored form. Assets that are none are refused later."""
         for asset in assets.values() if live else ():
-            name = self._hrefs.locate(asset["href"], self._bases)
+            href = asset.get("href") if isinstance(asset, dict) else None
+            name = self._hrefs.locate(href, self._rules.bases) if isinstance(href, str) else None
             if name is not None and name in live:
                 asset["href"] = self._hrefs.stored(*name)
 
@@ -383,129 +379,89 @@ class Loader:
         named = identity[:MAX_ITEM_ID] if isinstance(identity, str) else None
         self._on_refusal(Refusal(file.name, line.number, named, error.code, error.message))
 
-    def read(self, file: SourceFile, line: Line) -> _Entry | None:
-        """The document of a line; None where there is none to load."""
-        if line.text is None:
+    def settle(self, file: SourceFile, line: Line, outcome: Outcome | None, default: str | None) -> Ready | None:
+        """The item of a line; where there is none to load, that is counted."""
+        if isinstance(outcome, Open):
+            outcome = self.settled(line, default)
+        if isinstance(outcome, Ready):
+            return outcome
+        if outcome is None:
             self.refuse(file, line, None, ItemSizeExceeded(f"The line has more than {self._longest} bytes."))
-            return None
-        try:
-            document = orjson.loads(line.text)
-        except orjson.JSONDecodeError as exc:
-            self.refuse(file, line, None, InvalidInputData(f"The line is no JSON: {exc}."))
-            return None
-        if not isinstance(document, dict):
-            self.refuse(file, line, None, InvalidInputData("The line is no JSON object."))
-            return None
-        return _Entry(line, document)
-
-    def lines(self, file: SourceFile) -> Iterator[Line]:
-        """The lines of a file, long ones cut."""
-        return read_lines(file, self._longest)
+        elif isinstance(outcome, Refused):
+            self.refuse(file, line, outcome.id, outcome.error)
+        else:
+            self.tally.passed_over += 1
+        return None
 
     def wanted(self, collection_id: object) -> bool:
         """Is this a collection to load? If not, its document is counted."""
-        if self._only is None or collection_id == self._only:
-            return True
-        self.tally.passed_over += 1
-        return False
+        wanted = self._rules.wanted(collection_id)
+        self.tally.passed_over += not wanted
+        return wanted
 
 
 class _Slices:
     """Cuts a file into slices."""
 
-    def __init__(self, loader: Loader, file: SourceFile, default: str | None) -> None:
+    def __init__(
+        self, loader: Loader, file: SourceFile, default: str | None, outcomes: Iterator[tuple[Line, Outcome | None]]
+    ) -> None:
         """`default`: the collection of items that name none."""
         self.file = file
         self.default = default
         self._loader = loader
-        self._lines = loader.lines(file)
-        self._next: _Entry | None = None
+        self._outcomes = outcomes
+        self._held: tuple[Line, Outcome | None] | None = None
 
     def next(self) -> _Slice | None:
         """The next slice; None at the end of the file."""
-        piece, ids, size = _Slice(), set[object](), 0
-        while len(piece.entries) < SLICE and size < SLICE_BYTES:
-            entry = self._take()
-            if entry is None:
-                break
-            if entry.document.get("type") == "Collection":
+        piece, keys, size = _Slice(), set[tuple[str, str]](), 0
+        held, self._held = self._held, None
+        for line, outcome in chain([] if held is None else [held], self._outcomes):
+            if isinstance(outcome, Described):
                 if piece.entries:
-                    self._next = entry
-                    break
-                piece.offset = entry.line.offset
-                piece.collection = entry
+                    self._held = line, outcome
+                    return piece
+                self.default = default_after(outcome.document)
+                if not self._loader.wanted(outcome.document.get("id")):
+                    continue
+                return _Slice(collection=(line, outcome.document), offset=line.offset)
+            ready = self._loader.settle(self.file, line, outcome, self.default)
+            if ready is None:
+                continue
+            entry = _Entry(line, ready)
+            if entry.key in keys:
+                self._held = line, ready
                 return piece
-            collection_id = entry.document.get("collection") or self.default
-            identity = entry.document.get("id")
-            repeated = isinstance(identity, str) and identity in ids
-            if piece.entries and (collection_id != piece.collection_id or repeated):
-                self._next = entry
-                break
-            piece.collection_id = collection_id
             piece.entries.append(entry)
-            piece.offset = entry.line.offset
-            ids.add(identity if isinstance(identity, str) else None)
-            size += len(entry.line.text or b"")
+            piece.offset = line.offset
+            keys.add(entry.key)
+            size += len(line.text or b"")
+            if len(keys) >= SLICE or size >= SLICE_BYTES:
+                return piece
         return piece if piece.entries else None
-
-    def _take(self) -> _Entry | None:
-        """The next document to load."""
-        entry, self._next = self._next, None
-        if entry is not None:
-            return entry
-        for line in self._lines:
-            entry = self._loader.read(self.file, line)
-            if entry is not None and self._is_wanted(entry):
-                return entry
-        return None
-
-    def _is_wanted(self, entry: _Entry) -> bool:
-        if entry.document.get("type") == "Collection":
-            identity = entry.document.get("id")
-            self.default = identity if isinstance(identity, str) else None
-            return self._loader.wanted(identity)
-        collection_id = entry.document.get("collection") or self.default
-        if not isinstance(collection_id, str):
-            error = InvalidInputData("The Item names no 'collection': say which with --collection.")
-            self._loader.refuse(self.file, entry.line, entry.document.get("id"), error)
-            return False
-        return self._loader.wanted(collection_id)
 
 
 @dataclass(slots=True)
 class _Outcome:
     """Items of a slice, by what is to be done with them."""
 
-    new: list[_Ready] = field(default_factory=list)
-    replacing: list[_Ready] = field(default_factory=list)
-    different: list[_Ready] = field(default_factory=list)
+    new: list[_Entry] = field(default_factory=list)
+    replacing: list[_Entry] = field(default_factory=list)
+    different: list[_Entry] = field(default_factory=list)
     unchanged: int = 0
 
 
-_ADD: Final = OnConflict.ERROR
+def _by_collection(entries: Iterable[_Entry]) -> dict[str, list[_Entry]]:
+    groups: dict[str, list[_Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.ready.collection_id, []).append(entry)
+    return groups
 
 
-def _loaded_item(item: Item, collection_id: str) -> tuple[Item, tuple[str, ...]]:
-    """The item as it is published, and the server members that were added to it."""
-    document: dict[str, Any] = {**item, "collection": collection_id}
-    document.setdefault("stac_version", "1.0.0")
-    document.setdefault("assets", {})
-    added = tuple(name for name in _OWN_OF_ITEMS if not isinstance(document.get(name), str))
-    if "_msft:ts" in added:
-        document["_msft:ts"] = rfc3339(now_us())
-    if "_msft:etag" in added:
-        document["_msft:etag"] = str(uuid.uuid4())
-    return stored_form(document), added  # type: ignore[return-value]  # an Item with members of the server's own
-
-
-def _renewed(entry: _Ready, stored: JsonObject) -> _Ready:
-    """The item with an ETag that the one it replaces has not: other contents under the same ETag would be a lie."""
-    document: dict[str, Any] = {**entry.item}
-    if document["_msft:etag"] != stored.get("_msft:etag"):
-        return entry
-    document["_msft:ts"], document["_msft:etag"] = rfc3339(now_us()), str(uuid.uuid4())
-    item: Item = document  # type: ignore[assignment]  # an Item with members of the server's own
-    return _Ready(entry.line, item, entry.added, prepare_item(item))
+def _live(tx: Connection, names: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of these blobs that are there. Another catalog may have been served under the same URL."""
+    return {name for name in names if ledger.find(tx, *name) is not None}
 
 
 def _same(document: Any, added: Iterable[str], stored: JsonObject) -> bool:
