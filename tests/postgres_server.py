@@ -123,6 +123,13 @@ class PostgresServer:
             self._process.wait(60)
             self._process = None
 
+    def crash(self) -> None:
+        """Stop it as if it died: sessions are cut off, and the next start has to recover from the log."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(60)
+            self._process = None
+
     def url(self, database: str) -> str:
         """The address of one of its databases."""
         return f"postgresql://tests@/{database}?host={self._folder}"

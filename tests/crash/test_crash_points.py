@@ -68,6 +68,6 @@ def test_nothing_promised_is_lost_when_killed_at(point: str, tmp_path: Path, sou
     with Served(tmp_path, env=environment) as served:
         client = Client(served)
         _work(client, source)
-        result = check(served.data_dir, client, source)
+        result = check(client, source)
     assert not any(result.values()), f"{result}\n{served.log_text()[-6000:]}"
     assert log.read_text().count("\n") == KILLS, f"{point} was reached too seldom"

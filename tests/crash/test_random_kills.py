@@ -82,7 +82,7 @@ def test_nothing_promised_is_lost_under_random_kills(tmp_path: Path) -> None:
                 time.sleep(0.05)  # the posts last as long as the kills
         killer.join()
         assert killer.failure is None, killer.failure
-        result = check(served.data_dir, client, source)
+        result = check(client, source)
         assert not any(result.values()), f"seed {seed}: {result}\n{served.log_text()[-6000:]}"
         ended = client.settle()
     logging.getLogger(__name__).warning("%d items, %d promises kept; killed: %s", posted, len(ended), killer.killed)

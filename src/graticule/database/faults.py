@@ -85,4 +85,4 @@ def said(error: BaseException) -> str:
     """What a driver's error says, fit for a log: no address with its password, no values of rows."""
     diagnosis = getattr(error, "diag", None)
     text = (diagnosis.message_primary if diagnosis is not None else None) or str(error)
-    return re.sub(r"\w+://\S+", "(address)", text).strip() or type(error).__name__
+    return " ".join(re.sub(r"\w+://\S+", "(address)", text).split()) or type(error).__name__
