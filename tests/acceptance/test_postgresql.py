@@ -94,7 +94,10 @@ def test_items_are_ingested_read_changed_and_deleted_and_the_password_is_told_no
         bodies = [item("one", {"image": source.href("a.tif")}), item("two", {"image": source.href("gone.tif")})]
         operation = served.finished(client, client.post(f"{stac}/collections/c/items", json=items(*bodies)))
         assert operation["status"] == "Failed"
-        assert [operation["additionalInformation"][name] for name in ("TotalSuccessfulItems", "TotalFailedItems")] == [1, 1]
+        assert [operation["additionalInformation"][name] for name in ("TotalSuccessfulItems", "TotalFailedItems")] == [
+            1,
+            1,
+        ]
         stored = client.get(f"{stac}/collections/c/items/one", params={"sign": "true"}).json()
         assert requests.get(stored["assets"]["image"]["href"], timeout=10).content[:2] in {b"II", b"MM"}
         patch = {"properties": {"note": "changed"}}

@@ -16,7 +16,7 @@ from procrastinate.types import JobToDefer
 
 from graticule.database import Connection, Row, database_errors, is_duplicate
 from graticule.stac.datetimes import now_us
-from graticule.workflows.leases import Attempt, Held, hand_back, rescue, retire_worker
+from graticule.workflows.leases import Attempt, Held, beat, clock, hand_back, rescue, retire_worker
 from graticule.workflows.statements import statement
 from graticule.workflows.wakeup import announce
 
@@ -219,7 +219,7 @@ def _stalled_by_started(tx: Connection, *, nb_seconds: int, queue: str | None, t
 def _stalled_by_heartbeat(
     tx: Connection, *, seconds_since_heartbeat: float, queue: str | None, task_name: str | None
 ) -> Rows:
-    parameters = {"since": _ago(seconds_since_heartbeat), "queue": queue, "task_name": task_name}
+    parameters = {"since": clock(tx) - int(seconds_since_heartbeat * 1_000_000), "queue": queue, "task_name": task_name}
     return [job_row(row) for row in tx.all(statement(tx, "select_stalled_jobs_by_heartbeat"), parameters)]
 
 
@@ -244,7 +244,7 @@ def _count_by(column: str) -> Answer:
 
 
 def _register_worker(tx: Connection, place: str | None = None) -> Rows:
-    return _dicts(tx.all(statement(tx, "register_worker"), {"now": now_us(), "place": place}))
+    return _dicts(tx.all(statement(tx, "register_worker"), {"now": clock(tx), "place": place}))
 
 
 def _unregister_worker(tx: Connection, *, worker_id: int) -> Rows:
@@ -253,7 +253,7 @@ def _unregister_worker(tx: Connection, *, worker_id: int) -> Rows:
 
 
 def _update_heartbeat(tx: Connection, *, worker_id: int) -> Rows:
-    if not tx.execute(statement(tx, "update_heartbeat"), {"worker_id": worker_id, "now": now_us()}):
+    if not beat(tx, worker_id):
         raise exceptions.ConnectorException(f"Worker {worker_id} was taken for dead and pruned.")
     return []
 

@@ -116,12 +116,19 @@ def hand_back(
     return handed_back
 
 
+def clock(tx: Connection) -> int:
+    """The time that heartbeats are told in, microseconds since 1970: the server's, for hosts may disagree."""
+    if tx.dialect == "postgresql":
+        return int(tx.value("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"))
+    return now_us()
+
+
 def rescue(tx: Connection, *, stalled_after: float) -> tuple[list[Held], list[int]]:
     """Free the jobs of workers without a heartbeat for ``stalled_after`` seconds, and forget those workers.
 
     Answers the jobs, counted as lost once more, and the workers' ids.
     """
-    since = {"since": now_us() - int(stalled_after * 1_000_000)}
+    since = {"since": clock(tx) - int(stalled_after * 1_000_000)}
     freed = [
         held._replace(losses=held.losses + 1)
         for held in _held(tx.all(statement(tx, "jobs_of_lost_workers"), since))
@@ -165,7 +172,7 @@ def _release(tx: Connection, rows: Sequence[Row]) -> list[Released]:
 
 def beat(tx: Connection, worker_id: int) -> bool:
     """Renew a worker's heartbeat; False when the worker was pruned meanwhile."""
-    return tx.execute(statement(tx, "update_heartbeat"), {"worker_id": worker_id, "now": now_us()}) == 1
+    return tx.execute(statement(tx, "update_heartbeat"), {"worker_id": worker_id, "now": clock(tx)}) == 1
 
 
 def _held(rows: Iterable[Row]) -> list[Held]:
