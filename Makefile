@@ -1,10 +1,11 @@
 # Every target sets up what it needs. `make` alone lists them.
 #
-#   make test PYTEST_ARGS="tests/catalog -x"      make demo DEMO_ARGS=--once      make torture KILLS=300
+#   make test PYTEST_ARGS="tests/catalog -x"      make demo DEMO_ARGS=--once      make torture KILLS=300 DATABASE=postgresql
 
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 KILLS ?= 300
+DATABASE ?= sqlite,postgresql
 BENCH_ARGS ?=
 PYTHON ?=
 export PYTHON
@@ -44,8 +45,8 @@ format: setup ## put the code into its format, with what ruff can repair by itse
 docs: setup ## write the generated pages of docs/reference again
 	$(BIN)/python docs/generate.py
 
-torture: setup ## kill worker and service KILLS times while items are ingested, then look for what was lost
-	GRATICULE_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest tests/crash/test_random_kills.py -s $(PYTEST_ARGS)
+torture: setup ## kill worker, service and database server KILLS times during ingestion, then look for what was lost
+	GRATICULE_TEST_KILLS=$(KILLS) GRATICULE_TEST_DATABASE=$(DATABASE) $(BIN)/python -m pytest tests/crash/test_random_kills.py -s $(PYTEST_ARGS)
 
 bench: setup ## start, memory, ingestion and conversion on this machine, as one table
 	@$(BIN)/python benchmarks/service.py $(BENCH_ARGS)

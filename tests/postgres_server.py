@@ -68,7 +68,8 @@ class PostgresServer:
     def __init__(self, programs: Path, folder: Path) -> None:
         """Make a cluster in an empty folder of our own."""
         self._programs = programs
-        self._folder = folder
+        #: Where its socket is.
+        self.folder = folder
         self._names = (f"test_{number}" for number in count())
         self._made: set[str] = set()
         self._empty: list[str] = []
@@ -99,10 +100,10 @@ class PostgresServer:
         """Start it, and wait until it answers."""
         options = [part for option in _OPTIONS for part in ("-c", option)]
         self._process = subprocess.Popen(
-            [self._programs / "postgres", "-D", self._folder / "data", "-k", self._folder, *options],
+            [self._programs / "postgres", "-D", self.folder / "data", "-k", self.folder, *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            cwd=self._folder,
+            cwd=self.folder,
             **self._user,
         )
         give_up_at = time.monotonic() + 60
@@ -123,9 +124,16 @@ class PostgresServer:
             self._process.wait(60)
             self._process = None
 
+    def crash(self) -> None:
+        """Stop it as if it died: sessions are cut off, and the next start has to recover from the log."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(60)
+            self._process = None
+
     def url(self, database: str) -> str:
         """The address of one of its databases."""
-        return f"postgresql://tests@/{database}?host={self._folder}"
+        return f"postgresql://tests@/{database}?host={self.folder}"
 
     def administer(self, statement: str) -> None:
         """Run a statement beside the databases."""

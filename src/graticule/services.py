@@ -23,7 +23,7 @@ from graticule.access import (
 )
 from graticule.catalog import Catalog, SqlCatalog
 from graticule.configuration import Configuration, forget_collection
-from graticule.database import Connection, Database, SqliteDatabase
+from graticule.database import Connection, Database, open_database
 from graticule.ingestion.collection_assets import CollectionAssets
 from graticule.ingestion.service import TASKS, Ingestion
 from graticule.ingestion.updating import Updater
@@ -65,12 +65,13 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open a catalog; work can be handed over, and is run by who opens `open_work` too.
 
     Raises:
-        SettingsError: a folder or key cannot be used; the message says which and what to do.
+        SettingsError: a folder, key or database cannot be used; the message says which and what to do.
+        Unavailable: the database server does not answer at the moment.
     """
     async with AsyncExitStack() as stack:
         prepare_data_dir(settings.data_dir)
         sealer = open_sealer(settings)
-        database = SqliteDatabase(settings.database_path)
+        database = open_database(settings)
         stack.callback(database.close)
         engine = Engine(database, worker_name=f"{socket.gethostname()}-{os.getpid()}")
         catalog = SqlCatalog(database)

@@ -7,6 +7,7 @@ are masked.
 from __future__ import annotations
 
 import ipaddress
+import platform
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,6 +40,11 @@ class Settings(BaseSettings):
 
     # --- where
     data_dir: Path = Field(default_factory=default_data_dir, description="Folder of the database, keys and assets.")
+    database_url: SecretStr | None = Field(
+        None,
+        description="Address of a PostgreSQL database, postgresql://user:password@host/name, for several hosts on one"
+        " catalog; needs GRATICULE_SECRET_KEY. Default: a SQLite file in the data folder.",
+    )
     public_url: str | None = Field(
         None, description="Base URL that clients see, when a proxy stands in front. Default: the request's own."
     )
@@ -132,6 +138,15 @@ class Settings(BaseSettings):
             raise ValueError("must be an absolute http(s) URL without user or query")
         return value.rstrip("/")
 
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or value.get_secret_value() == "":
+            return None
+        if not re.match(r"^postgres(ql)?://\S*$", value.get_secret_value()):
+            raise ValueError("must be the address of a PostgreSQL database: postgresql://user:password@host/name")
+        return value
+
     @field_validator("log_level")
     @classmethod
     def _check_log_level(cls, value: str) -> str:
@@ -151,6 +166,15 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _check_shared_key(self) -> Settings:
+        if self.database_url is not None and self.secret_key is None:
+            raise ValueError(
+                "GRATICULE_DATABASE_URL needs GRATICULE_SECRET_KEY beside it, the same on every host: what one seals"
+                " others have to open. Make one with: openssl rand -hex 32"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_identity(self) -> Settings:
@@ -179,13 +203,17 @@ class Settings(BaseSettings):
 
     @property
     def staging_dir(self) -> Path:
-        """Where downloads and conversions live until they are stored."""
-        return self.data_dir / "staging"
+        """Where downloads and conversions live until they are stored; hosts that share a data folder have one each."""
+        return self._of_this_host("staging")
 
     @property
     def uploads_dir(self) -> Path:
         """Where files that clients send live until they are stored; a starting worker wipes only `staging_dir`."""
-        return self.data_dir / "uploads"
+        return self._of_this_host("uploads")
+
+    def _of_this_host(self, name: str) -> Path:
+        folder = self.data_dir / name
+        return folder if self.database_url is None else folder / platform.node()
 
     def effective(self) -> dict[str, Any]:
         """The settings as they are in force, ready to print; secrets are masked by their type."""

@@ -115,6 +115,11 @@ class Served:
 
     # --- using
 
+    @property
+    def database_url(self) -> str | None:
+        """Where its database is; None for the file in the data folder."""
+        return self._env.get("GRATICULE_DATABASE_URL")
+
     def environment(self) -> dict[str, str]:
         """The environment of the server and of commands: the test's, with this server's settings."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("GRATICULE_")}

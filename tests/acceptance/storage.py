@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from acceptance.reading import rows
 
 #: Seconds; buried bytes are removed by a job in the background.
 SWEEP_LIMIT = 30
@@ -31,23 +32,22 @@ class Stored:
         return [name for name, owner in self.items.items() if owner == item_id]
 
 
-def look(data_dir: Path) -> Stored:
-    """What is there now."""
+def look(data_dir: Path, url: str | None = None) -> Stored:
+    """What is there now; ``url`` is that of the catalog's PostgreSQL database, if it has one."""
     assets, staging = data_dir / "assets", data_dir / "staging"
-    with closing(sqlite3.connect(f"file:{data_dir / 'graticule.db'}?mode=ro", uri=True)) as database:
-        rows = database.execute("SELECT container, key, size, item_id FROM blobs WHERE state='live'").fetchall()
+    blobs = rows(data_dir, "SELECT container, key, size, item_id FROM blobs WHERE state='live'", url)
     return Stored(
         files=dict(_sizes(assets)),
-        live={f"{container}/{key}": size for container, key, size, _ in rows},
+        live={f"{container}/{key}": size for container, key, size, _ in blobs},
         staging=tuple(name for name, _ in _sizes(staging)),
-        items={f"{container}/{key}": item_id for container, key, _, item_id in rows},
+        items={f"{container}/{key}": item_id for container, key, _, item_id in blobs},
     )
 
 
-def settled(data_dir: Path) -> Stored:
+def settled(data_dir: Path, url: str | None = None) -> Stored:
     """What is there once the sweep has done its work: exactly the bytes of published assets."""
     until = time.monotonic() + SWEEP_LIMIT
-    while not (stored := look(data_dir)).agrees:
+    while not (stored := look(data_dir, url)).agrees:
         assert time.monotonic() < until, (
             f"files without a live blob: {stored.files.keys() - stored.live.keys()}; "
             f"live blobs without a file: {stored.live.keys() - stored.files.keys()}; staging: {stored.staging}"

@@ -11,6 +11,7 @@ import graticule.ingestion.workflows
 import graticule.services  # noqa: F401
 from acceptance.serving import Served
 from acceptance.source import Source
+from crash.conftest import Place
 from crash.torture import Client, check, collection, item, raster
 from graticule.crashpoints import CRASH_POINTS
 
@@ -57,9 +58,9 @@ def _work(client: Client, source: Source) -> None:
 
 @pytest.mark.crash
 @pytest.mark.parametrize("point", sorted(CRASH_POINTS - REMOTE))
-def test_nothing_promised_is_lost_when_killed_at(point: str, tmp_path: Path, source: Source) -> None:
+def test_nothing_promised_is_lost_when_killed_at(point: str, tmp_path: Path, source: Source, place: Place) -> None:
     log = tmp_path / "kills"
-    environment = {
+    environment = place.env | {
         "GRATICULE_FETCH_ALLOW": source.host,
         "GRATICULE_CRASH_POINT": f"{point}:2" if point.startswith("database") else point,
         "GRATICULE_CRASH_LOG": str(log),
@@ -68,6 +69,6 @@ def test_nothing_promised_is_lost_when_killed_at(point: str, tmp_path: Path, sou
     with Served(tmp_path, env=environment) as served:
         client = Client(served)
         _work(client, source)
-        result = check(served.data_dir, client, source)
+        result = check(client, source)
     assert not any(result.values()), f"{result}\n{served.log_text()[-6000:]}"
     assert log.read_text().count("\n") == KILLS, f"{point} was reached too seldom"

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import requests
 from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
+from acceptance.reading import rows
 from acceptance.serving import Served
 from acceptance.source import Source
 
@@ -127,6 +128,8 @@ class Client:
                 continue
             if answer.status_code not in {429, 503}:
                 return answer
+            assert answer.headers["Retry-After"]
+            time.sleep(0.25)
         raise AssertionError(f"{method} {path}: never answered\n{self.served.log_text()[-4000:]}")
 
     def post_items(self, collection_id: str, items: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
@@ -153,6 +156,8 @@ class Client:
                 except requests.RequestException:
                     self._wait_until_healthy()
                     break
+                if answer.status_code == 503:  # the database is away
+                    break
                 assert answer.status_code == 200, f"{self.promised[operation_id]} was promised: {answer.text}"
                 operation = answer.json()
                 if operation["status"] in TERMINAL:
@@ -168,35 +173,32 @@ class Client:
             time.sleep(0.05)
 
 
-def check(data_dir: Path, client: Client, sources: Source) -> dict[str, int]:
+def check(client: Client, sources: Source) -> dict[str, int]:
     """Compare what was acknowledged with catalog and storage; answers counts, all of which must be 0."""
     ended = client.settle()
-    _wait_for_sweep(data_dir)
-    with sqlite3.connect(f"file:{data_dir / 'graticule.db'}?mode=ro", uri=True) as database:
-        present = [
-            (row[0], row[1], json.loads(row[2]))
-            for row in database.execute(
-                "SELECT c.id, i.id, b.doc FROM items i JOIN collections c ON c.coll=i.coll JOIN bodies b ON b.pk=i.pk"
-            )
-        ]
-        collections = [
-            (row[0], json.loads(row[1])) for row in database.execute("SELECT id, doc FROM collections WHERE deleting=0")
-        ]
-        live = {
-            (row[0], row[1]): (row[2], row[3])
-            for row in database.execute("SELECT container, key, size, sha256 FROM blobs WHERE state='live'")
-        }
-        staged = database.execute("SELECT count(*) FROM blobs WHERE state='staged'").fetchone()[0]
-        sealed = database.execute("SELECT count(*) FROM submissions").fetchone()[0]
-        succeeded = set(
-            database.execute(
-                "SELECT o.collection_id, i.item_id FROM operation_items i JOIN operations o ON o.pk=i.operation"
-                " WHERE i.state='succeeded'"
-            )
+    data_dir = client.served.data_dir
+    ask = partial(rows, data_dir, url=client.served.database_url)
+    _wait_for_sweep(ask)
+    present = [
+        (collection_id, item_id, json.loads(document))
+        for collection_id, item_id, document in ask(
+            "SELECT c.id, i.id, b.doc FROM items i JOIN collections c ON c.coll=i.coll JOIN bodies b ON b.pk=i.pk"
         )
-        deleted = {
-            row[0] for row in database.execute("SELECT collection_id FROM operations WHERE type='DeleteCollection'")
-        }
+    ]
+    collections = [(row[0], json.loads(row[1])) for row in ask("SELECT id, doc FROM collections WHERE deleting=0")]
+    live = {
+        (container, key): (size, checksum)
+        for container, key, size, checksum in ask("SELECT container, key, size, sha256 FROM blobs WHERE state='live'")
+    }
+    staged = ask("SELECT count(*) FROM blobs WHERE state='staged'")[0][0]
+    sealed = ask("SELECT count(*) FROM submissions")[0][0]
+    succeeded = set(
+        ask(
+            "SELECT o.collection_id, i.item_id FROM operation_items i JOIN operations o ON o.pk=i.operation"
+            " WHERE i.state='succeeded'"
+        )
+    )
+    deleted = {row[0] for row in ask("SELECT collection_id FROM operations WHERE type='DeleteCollection'")}
     assert all(operation["status"] in TERMINAL for operation in ended.values())
     names = [(collection_id, item_id) for collection_id, item_id, _ in present]
     removed = {tuple(path.split("/")[1:4:2]) for path in _deletions(client)}
@@ -279,16 +281,15 @@ def _blob_name(asset: dict[str, Any]) -> tuple[str, str]:
     return container, blob
 
 
-def _wait_for_sweep(data_dir: Path) -> None:
+def _wait_for_sweep(ask: Callable[[str], list[tuple[Any, ...]]]) -> None:
     until = time.monotonic() + SETTLE_LIMIT
     while True:
-        with sqlite3.connect(f"file:{data_dir / 'graticule.db'}?mode=ro", uri=True) as database:
-            waiting = database.execute(
-                "SELECT (SELECT count(*) FROM blobs WHERE state='dead' AND swept IS NULL)"
-                " + (SELECT count(*) FROM procrastinate_jobs)"
-                " + (SELECT count(*) FROM containers c JOIN blobs b USING(container) WHERE c.dropped IS NOT NULL"
-                "    AND b.state<>'dead')"
-            ).fetchone()[0]
+        waiting = ask(
+            "SELECT (SELECT count(*) FROM blobs WHERE state='dead' AND swept IS NULL)"
+            " + (SELECT count(*) FROM procrastinate_jobs)"
+            " + (SELECT count(*) FROM containers c JOIN blobs b USING(container) WHERE c.dropped IS NOT NULL"
+            "    AND b.state<>'dead')"
+        )[0][0]
         if not waiting:
             return
         assert time.monotonic() < until, f"{waiting} dead blobs or jobs are left"

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from graticule.database import Database, SqliteDatabase
+from conftest import OpenDatabase
+from graticule.database import Database
 from graticule.workflows import Backoff, Engine, Timing
 
 #: A worker that notices everything soon.
@@ -25,12 +26,17 @@ FAST = Timing(heartbeat=0.1, stalled=30.0, polling=0.1, wake=0.02, stop=2.5, res
 StartProcess = Callable[..., subprocess.Popen[bytes]]
 
 
-@pytest.fixture(params=["memory", "disk"])
-def either_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A database in memory, and one on disk."""
-    database = SqliteDatabase(None if request.param == "memory" else tmp_path / "either.db")
-    yield database
-    database.close()
+@pytest.fixture(params=["memory", "disk", "postgres"])
+def either_database(request: pytest.FixtureRequest, open_database: OpenDatabase) -> Iterator[Database]:
+    """A fresh database of every kind."""
+    with open_database(request.param) as database:
+        yield database
+
+
+@pytest.fixture
+def database(each_database: Database) -> Database:
+    """A fresh database of each kind that other processes can open."""
+    return each_database
 
 
 @pytest.fixture
@@ -83,13 +89,12 @@ def job_rows() -> Callable[[Database], list[dict[str, Any]]]:
 @pytest.fixture
 def start_process(database: Database) -> Iterator[StartProcess]:
     """Start `worker_process.py` on the database; what still lives at the end of the test is killed."""
-    assert database.path is not None
-    path = database.path
+    address = str(database.path) if database.path is not None else getattr(database, "url", "")
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(role: str = "worker", **options: Any) -> subprocess.Popen[bytes]:
         script = Path(__file__).with_name("worker_process.py")
-        command = [sys.executable, str(script), role, str(path), json.dumps(options)]
+        command = [sys.executable, str(script), role, address, json.dumps(options)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **options.pop("environment", {})}
         processes.append(subprocess.Popen(command, env=environment))
         return processes[-1]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ from procrastinate.jobs import Status
 
 from graticule.database import Connection, Database
 from graticule.stac.datetimes import now_us
-from graticule.workflows import Attempt, Engine, LeaseLost, release_all
-from graticule.workflows.leases import SQL, Held, Lease, beat, current_lease, hand_back, rescue, retire_worker
-from graticule.workflows.sqlite_connector import SqliteConnector
+from graticule.workflows import Attempt, Engine, LeaseLost, release_all, release_place
+from graticule.workflows.connector import DatabaseConnector
+from graticule.workflows.leases import Held, Lease, beat, current_lease, hand_back, rescue, retire_worker
+from graticule.workflows.statements import statement
 
 MakeEngine = Callable[..., Engine]
 Running = Callable[..., AbstractAsyncContextManager[None]]
@@ -19,15 +21,15 @@ Until = Callable[..., Awaitable[Any]]
 JobRows = Callable[[Database], list[dict[str, Any]]]
 
 
-def register(tx: Connection) -> int:
-    row = tx.one(SQL["register_worker"], {"now": now_us()})
+def register(tx: Connection, place: str | None = None) -> int:
+    row = tx.one(statement(tx, "register_worker"), {"now": now_us(), "place": place})
     assert row is not None
     return int(row[0])
 
 
 def claim(tx: Connection, worker_id: int) -> Attempt:
     parameters = {"queues": None, "tasks": '["note"]', "worker_id": worker_id, "now": now_us()}
-    row = tx.one(SQL["fetch_job"], parameters)
+    row = tx.one(statement(tx, "fetch_job"), parameters)
     assert row is not None
     return Attempt(row["id"], worker_id, row["attempts"], row["failures"], row["losses"])
 
@@ -137,11 +139,27 @@ def test_release_all_frees_every_job_at_once_without_a_loss(
 ) -> None:
     database.write_now(lambda tx: engine.defer(tx, "note", [{"n": 2}, {"n": 3}]))
     database.write_now(lambda tx: claim(tx, register(tx)))
-    assert database.write_now(release_all) == 2
+    assert [job.ids for job in database.write_now(release_all)] == [{"n": 1}, {"n": 2}]
     assert [(row["status"], row["worker_id"], row["losses"]) for row in job_rows(database)] == [("todo", None, 0)] * 3
     with pytest.raises(LeaseLost):
         database.write_now(attempt.still_ours)
     assert database.write_now(register) > attempt.worker_id  # ids never come back
+
+
+def test_release_of_a_place_leaves_the_workers_of_others_alone(
+    database: Database, engine: Engine, job_rows: JobRows
+) -> None:
+    database.write_now(lambda tx: engine.defer(tx, "note", [{"n": n} for n in range(3)]))
+    here = database.write_now(lambda tx: claim(tx, register(tx, "here")))
+    there = database.write_now(lambda tx: claim(tx, register(tx, "there")))
+    nowhere = database.write_now(lambda tx: claim(tx, register(tx)))
+    assert database.write_now(lambda tx: release_place(tx, "here")) == [(here.job_id, {"n": 0})]
+    with pytest.raises(LeaseLost):
+        database.write_now(here.still_ours)
+    for attempt in (there, nowhere):
+        database.write_now(attempt.still_ours)
+        assert database.write_now(partial(beat, worker_id=attempt.worker_id))
+    assert [row["losses"] for row in job_rows(database)] == [0, 0, 0]
 
 
 async def test_a_job_that_lost_its_worker_too_often_is_given_up(
@@ -179,7 +197,7 @@ async def test_a_zombie_can_neither_finish_nor_retry_the_job(
     caplog: pytest.LogCaptureFixture,
     delete_job: bool,
 ) -> None:
-    connector = SqliteConnector(database, tasks=lambda: ["note"])
+    connector = DatabaseConnector(database, tasks=lambda: ["note"])
     manager = engine._app.job_manager
     manager.connector = connector
     (job,) = await manager.list_jobs_async(id=attempt.job_id)

@@ -1,4 +1,4 @@
-"""Several processes on one database file."""
+"""Several processes on one database, of each kind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JobRows = Callable[[Database], list[dict[str, Any]]]
 StartProcess = Callable[..., subprocess.Popen[bytes]]
 
 
-RESULTS = "CREATE TABLE results (n INTEGER, kind TEXT, job_id INTEGER, worker_id INTEGER, losses INTEGER)"
+RESULTS = "CREATE TABLE results (n BIGINT, kind TEXT, job_id BIGINT, worker_id BIGINT, losses BIGINT)"
 
 
 def results(database: Database, kind: str) -> list[tuple[int, int, int]]:
@@ -38,6 +38,7 @@ def counted(database: Database, table: str) -> int:
 @pytest.fixture
 def engine(database: Database, make_engine: MakeEngine) -> Engine:
     """Knows the tasks of the worker processes, and runs none itself."""
+    database.write_now(lambda tx: tx.execute("DROP TABLE IF EXISTS results"))  # of a test before, where a server has it
     database.write_now(lambda tx: tx.execute(RESULTS))
     engine: Engine = make_engine(database)
     for name in ["publish", "publish when allowed"]:
@@ -149,7 +150,8 @@ async def test_a_writer_at_full_load_locks_nobody_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def prepare(tx: Connection) -> None:
-        tx.execute("CREATE TABLE load (n INTEGER)")
+        tx.execute("DROP TABLE IF EXISTS load")
+        tx.execute("CREATE TABLE load (n BIGINT)")
         tx.execute("INSERT INTO load VALUES (0)")
 
     await database.write(prepare)

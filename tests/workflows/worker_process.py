@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import sqlite3
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from graticule.database import Connection, Database, SqliteDatabase
+from graticule.database.postgres import PostgresDatabase
 from graticule.workflows import Attempt, Backoff, Engine, LeaseLost, Timing
 
 
@@ -70,22 +70,23 @@ async def work(database: Database, options: dict[str, Any]) -> None:
     await engine.run_worker(options.get("concurrency", 8), stop)
 
 
-def hammer(path: Path) -> None:
+def hammer(database: Database) -> None:
     """Write transactions of 40 ms, one after the other."""
-    raw = sqlite3.connect(path, isolation_level=None, timeout=30)
-    while True:
-        raw.execute("BEGIN IMMEDIATE")
+
+    def load(tx: Connection) -> None:
         until = time.monotonic() + 0.04
         while time.monotonic() < until:
-            raw.execute("UPDATE load SET n = n + 1")
-        raw.execute("COMMIT")
+            tx.execute("UPDATE load SET n = n + 1")
+
+    while True:
+        database.write_now(load)
 
 
 def main() -> None:
-    role, path, options = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+    role, address, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+    database: Database = PostgresDatabase(address) if "://" in address else SqliteDatabase(Path(address))
     if role == "hammer":
-        hammer(path)
-    database = SqliteDatabase(path)
+        hammer(database)
     asyncio.run(work(database, options))
     database.close()
 

@@ -24,7 +24,7 @@ from graticule.access import Principal, Role, require
 from graticule.api.errors import envelope, error_response
 from graticule.api.links import Links, base_url
 from graticule.api.versions import api_version
-from graticule.database import passing_fault
+from graticule.database import passing_fault, unreachable
 from graticule.errors import BodyTooLarge, GraticuleError, InvalidRequestBody, Unauthorized, Unavailable
 from graticule.services import Services
 
@@ -207,6 +207,10 @@ async def _answer(endpoint: Endpoint, request: Request) -> Response:
 def _crashed(endpoint: Endpoint, exc: Exception, request_id: str) -> Response:
     """A failure that nobody expected. Its place goes to the log, not its text: that may quote a URL or a document."""
     fault = passing_fault(exc)
+    if unreachable(exc):  # as every request does until it is back: one line for each
+        extra = {"action": "database_away", "request_id": request_id}
+        log.warning("%s %s: %s", endpoint.method, endpoint.path, fault, extra=extra)
+        return error_response(Unavailable(f"The catalog cannot do this right now: {fault}. Try again in a while."))
     log.error(
         "%s %s failed: %s%s\n%s",
         endpoint.method,

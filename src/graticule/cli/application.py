@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import sqlite3
 import sys
 from typing import Annotated, Final, NoReturn
 
@@ -50,12 +49,16 @@ def main() -> None:
         _fail(exc.message, 1)
     except GraticuleError as exc:
         _fail(exc.message)
-    except sqlite3.Error as exc:
-        _fail(f"The catalog's database cannot be used: {exc}.", _code(exc))
     except OSError as exc:
         _fail(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc), _code(exc))
     except typer.Abort:
         sys.exit(130)
+    except Exception as exc:
+        from graticule.database import database_errors, said  # noqa: PLC0415 - not needed for `--help`
+
+        if not isinstance(exc, database_errors()):
+            raise
+        _fail(f"The catalog's database cannot be used: {said(exc)}", _code(exc))
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sqlite3
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -61,6 +60,7 @@ def _read(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _answer(data_dir: Path, options: argparse.Namespace) -> str:
     from graticule.access.issuer import audience_name  # noqa: PLC0415 - calls for the real az do not wait for these
+    from graticule.database import database_errors, said  # noqa: PLC0415
     from graticule.errors import GraticuleError  # noqa: PLC0415
     from graticule.settings import load_settings  # noqa: PLC0415
 
@@ -72,8 +72,8 @@ def _answer(data_dir: Path, options: argparse.Namespace) -> str:
         return _format(_token(data_dir, options.tenant), options)
     except GraticuleError as exc:
         _fail(exc.message)
-    except (OSError, sqlite3.Error) as exc:
-        _fail(f"The catalog in {data_dir} cannot be opened: {exc}")
+    except database_errors(OSError) as exc:
+        _fail(f"The catalog in {data_dir} cannot be opened: {said(exc)}")
 
 
 def _token(data_dir: Path, tenant: str | None) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def export(
         raise typer.BadParameter("--overwrite and --resume: give one of them, not both.")
     settings = load_settings(data_dir=data_dir)
     set_up_logging("warning")
-    if not settings.database_path.exists():
+    if settings.database_url is None and not settings.database_path.exists():
         raise SettingsError(f"{settings.data_dir} holds no catalog: name its folder with --data-dir.")
     asyncio.run(
         _export(

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +47,9 @@ def serve(
 
     settings = load_settings(data_dir=data_dir)
     prepare_data_dir(settings.data_dir)
-    with _data_folder_lock(settings.data_dir), _reserved(host, port) as actual_port:
+    # On a database server several may serve one catalog, also from a data folder that they share.
+    lock = _data_folder_lock(settings.data_dir) if settings.database_url is None else nullcontext()
+    with lock, _reserved(host, port) as actual_port:
         graticule = [sys.executable, "-m", "graticule"]
         folder = ["--data-dir", str(settings.data_dir)]
         api_command = [*graticule, "_api", *folder, "--host", host, "--port", str(actual_port)]

@@ -20,7 +20,10 @@ def worker(
     *,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing at the start.")] = False,
 ) -> None:
-    """Ingest, delete and sweep until Ctrl-C or SIGTERM; several may work on one data folder of this host."""
+    """Ingest, delete and sweep until Ctrl-C or SIGTERM; several may work on one data folder of this host.
+
+    With GRATICULE_DATABASE_URL they may run on many hosts.
+    """
     from graticule.cli.logs import set_up_logging  # noqa: PLC0415
     from graticule.cli.supervision import adopt  # noqa: PLC0415 - not needed for `--help`
     from graticule.cli.worker_process import run_worker  # noqa: PLC0415
@@ -30,5 +33,6 @@ def worker(
     settings = load_settings(data_dir=data_dir)
     set_up_logging(settings.log_level)
     if not quiet:
-        print(f"A worker runs on {settings.data_dir}; stop it with Ctrl-C.", flush=True)
+        where = settings.data_dir if settings.database_url is None else f"{settings.data_dir} and a PostgreSQL database"
+        print(f"A worker runs on {where}; stop it with Ctrl-C.", flush=True)
     asyncio.run(run_worker(settings, after_crash=after_crash))

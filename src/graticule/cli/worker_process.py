@@ -1,4 +1,4 @@
-"""A worker process: runs the durable work of one data folder, alone or beside others."""
+"""A worker process: runs the durable work of a catalog, alone or beside others of this host and of other ones."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import asyncio
 import fcntl
 import logging
 import os
+import platform
 import shutil
-import sqlite3
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 from graticule.cli.supervision import on_stop
-from graticule.database import Connection
+from graticule.database import Connection, database_errors
 from graticule.errors import GraticuleError
 from graticule.services import Services, open_services, open_work
 from graticule.settings import Settings
 from graticule.storage import orphans
-from graticule.workflows import describe, journal, release_all
+from graticule.workflows import Released, describe, journal, release_all, release_place
 
 log = logging.getLogger(__name__)
 
@@ -40,31 +40,43 @@ async def run_worker(settings: Settings, *, after_crash: bool = False) -> None:
     async with open_services(settings) as services, open_work(services):
         stop = asyncio.Event()
         on_stop(stop.set)
-        async with _among_workers(settings.data_dir, partial(_recover, services, after_crash=after_crash)):
+        recover = partial(_recover, services, after_crash=after_crash)
+        async with _among_workers(settings, recover) as place:
             maintenance = asyncio.create_task(_maintain(services))
             try:
-                await services.engine.run_worker(settings.worker_concurrency, stop)
+                await services.engine.run_worker(settings.worker_concurrency, stop, place=place)
             finally:
                 maintenance.cancel()
                 await asyncio.gather(maintenance, return_exceptions=True)
 
 
-async def _recover(services: Services, *, after_crash: bool) -> None:
-    """No other worker lives on this data folder: what the dead ones held is free at once."""
+async def _recover(services: Services, place: str, *, after_crash: bool) -> None:
+    """No other worker lives on this data folder (and host): what the dead ones held is free at once.
 
-    def release(tx: Connection) -> int:
-        in_hand = journal.running_items(tx, limit=2)
-        released = release_all(tx)
+    On a database server there may be workers elsewhere; those of this place alone are known to be dead.
+    """
+
+    def release(tx: Connection) -> list[Released]:
+        released = release_all(tx) if services.settings.database_url is None else release_place(tx, place)
         # Alone, and no other job beside it: then it may be what killed the worker.
-        if after_crash and released == 1 and len(in_hand) == 1:
-            journal.count_crash(tx, *in_hand[0])
+        if after_crash and len(released) == 1 and (item := _in_hand(tx, released[0])) is not None:
+            journal.count_crash(tx, *item)
         return released
 
     released = await services.database.write(release)
     shutil.rmtree(services.settings.staging_dir, ignore_errors=True)
     if released:
-        log.info("took over %d items of a worker that ended", released, extra={"action": "recovered"})
+        log.info("took over %d items of a worker that ended", len(released), extra={"action": "recovered"})
     await services.ingestion.sweep_soon()
+
+
+def _in_hand(tx: Connection, job: Released) -> tuple[int, int] | None:
+    """The item that a job had in hand, as (operation, sequence number)."""
+    if not {"operation", "seq"} <= job.ids.keys():
+        return None
+    name = (job.ids["operation"], job.ids["seq"])
+    entry = journal.item(tx, *name)
+    return name if entry is not None and entry.state == "running" else None
 
 
 async def _maintain(services: Services) -> None:
@@ -76,7 +88,7 @@ async def _maintain(services: Services) -> None:
             if first:
                 await _report_orphans(services)
             first = False
-        except (GraticuleError, sqlite3.Error, OSError) as exc:
+        except database_errors(GraticuleError, OSError) as exc:
             log.warning("housekeeping failed: %s", describe(exc), extra={"action": "housekeeping_failed"})
         await asyncio.sleep(_BETWEEN_TIDYINGS)
 
@@ -101,21 +113,27 @@ async def _report_orphans(services: Services) -> None:
 
 
 @asynccontextmanager
-async def _among_workers(folder: Path, recover: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+async def _among_workers(settings: Settings, recover: Callable[[str], Awaitable[None]]) -> AsyncIterator[str]:
     """Hold a share of the workers' lock. Who gets it whole knows that all earlier workers are dead, and recovers.
 
     The kernel frees a lock with its process, so a killed worker's jobs are free as soon as the next one starts; a
-    worker that only hangs keeps its share, and its jobs until its heartbeat is missed.
+    worker that only hangs keeps its share, and its jobs until its heartbeat is missed. Yields what the file holds: the
+    name of this place, which no other host or data folder has.
     """
-    descriptor = os.open(folder / "workers.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # Where hosts share a folder, each has a lock of its own: not every network file system has locks between hosts.
+    name = "workers.lock" if settings.database_url is None else f"workers-{platform.node()}.lock"
+    descriptor = os.open(settings.data_dir / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             log.info("other workers are there", extra={"action": "worker_joined"})
         else:
-            await recover()
+            if not os.pread(descriptor, 64, 0):
+                os.pwrite(descriptor, str(uuid.uuid4()).encode(), 0)
+                os.fsync(descriptor)
+            await recover(os.pread(descriptor, 64, 0).decode())
         await asyncio.to_thread(fcntl.flock, descriptor, fcntl.LOCK_SH)  # waits while another one recovers
-        yield
+        yield os.pread(descriptor, 64, 0).decode()
     finally:
         os.close(descriptor)

@@ -1,11 +1,23 @@
 """Owns: connections, transactions and the schema's migrations. Refuses: to know what the tables mean.
 
-Entry points: `Database` (``read`` and ``write`` a function of a `Connection`), opened as `SqliteDatabase`;
-`passing_fault` for its failures. `postgres` holds the second kind, which is imported only where it is used.
+Entry points: `open_database`, which opens what the settings name; `Database` (``read`` and ``write`` a function of a
+`Connection`); `passing_fault` and its neighbours for failures. `postgres` is imported only where it is used.
 """
 
 from graticule.database.connection import Connection, Database, Row
-from graticule.database.faults import passing_fault
+from graticule.database.faults import database_errors, is_duplicate, passing_fault, said, unreachable
+from graticule.database.opening import open_database
 from graticule.database.sqlite import SqliteDatabase
 
-__all__ = ["Connection", "Database", "Row", "SqliteDatabase", "passing_fault"]
+__all__ = [
+    "Connection",
+    "Database",
+    "Row",
+    "SqliteDatabase",
+    "database_errors",
+    "is_duplicate",
+    "open_database",
+    "passing_fault",
+    "said",
+    "unreachable",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sqlite3
 import sys
 from typing import Final
@@ -48,4 +49,40 @@ def passing_fault(error: BaseException) -> str | None:
         return _OF_POSTGRESQL.get(state) or _OF_POSTGRESQL.get(state[:2])
     if isinstance(error, OSError):
         return _OF_THE_SYSTEM.get(error.errno or 0)
-    return None
+    # procrastinate's own errors wrap the driver's
+    return None if error.__cause__ is None else passing_fault(error.__cause__)
+
+
+def database_errors(*more: type[BaseException]) -> tuple[type[BaseException], ...]:
+    """The base classes of what the drivers in use raise, and others, for an ``except`` clause."""
+    psycopg = sys.modules.get("psycopg")
+    return (sqlite3.Error, *more) if psycopg is None else (sqlite3.Error, psycopg.Error, *more)
+
+
+def unreachable(error: BaseException) -> bool:
+    """Was the server away, or did it end the session? Then nothing is known of the work itself."""
+    psycopg = sys.modules.get("psycopg")
+    if psycopg is None:
+        return False
+    if not isinstance(error, psycopg.OperationalError):
+        return error.__cause__ is not None and unreachable(error.__cause__)
+    return error.sqlstate is None or error.sqlstate[:2] == "08" or error.sqlstate[:3] == "57P"
+
+
+def is_duplicate(error: BaseException, column: str, index: str) -> bool:
+    """Did a unique index refuse the row? SQLite names the column (``table.column``), PostgreSQL the index."""
+    if isinstance(error, sqlite3.IntegrityError):
+        return column in str(error)
+    psycopg = sys.modules.get("psycopg")
+    return (
+        psycopg is not None
+        and isinstance(error, psycopg.errors.UniqueViolation)
+        and error.diag.constraint_name == index
+    )
+
+
+def said(error: BaseException) -> str:
+    """What a driver's error says, fit for a log: no address with its password, no values of rows."""
+    diagnosis = getattr(error, "diag", None)
+    text = (diagnosis.message_primary if diagnosis is not None else None) or str(error)
+    return " ".join(re.sub(r"\w+://\S+", "(address)", text).split()) or type(error).__name__

@@ -20,7 +20,7 @@ from psycopg.types.string import StrBinaryDumper, StrDumperUnknown
 
 from graticule.database import schema
 from graticule.database.connection import Connection, Database, Dialect, Parameters, Row
-from graticule.errors import SettingsError
+from graticule.errors import SettingsError, Unavailable
 
 T = TypeVar("T")
 
@@ -180,7 +180,8 @@ class PostgresDatabase(Database):
         """Connect to ``postgresql://…``, bring the schema up to date and start the writer.
 
         Raises:
-            SettingsError: the server cannot be reached or refuses us, or a newer version has migrated the database.
+            SettingsError: the server refuses us, or a newer version has migrated the database.
+            Unavailable: the server cannot be reached at the moment.
         """
         self.url = url
         self._local = threading.local()
@@ -188,10 +189,12 @@ class PostgresDatabase(Database):
         try:
             self._raw = self._connect()
         except psycopg.Error as exc:
-            raise SettingsError(
-                f"The PostgreSQL database cannot be opened: {_without_url(exc)}. Check its address, and that"
-                " the server runs and lets this user in."
-            ) from None  # the driver's error may hold the address with its password
+            message = (
+                f"The PostgreSQL database cannot be opened: {_without_url(exc)}. Check its address"
+                " (GRATICULE_DATABASE_URL), and that the server runs and lets this user in."
+            )
+            # Not chained: the driver's error may hold the address with its password.
+            raise (Unavailable if _may_pass(exc) else SettingsError)(message) from None
         try:
             migrate(self._raw)
         except BaseException:
@@ -291,6 +294,14 @@ def migrate(raw: psycopg.Connection[Any]) -> None:
             for statement in schema.statements(script):
                 raw.execute(schema.postgresql(statement).encode())
             raw.execute(f"INSERT INTO graticule_schema VALUES ({number})".encode())
+
+
+#: How a server says no for good; the driver keeps no code of a connection that was refused.
+_REFUSED: Final = re.compile(r"authentication failed|does not exist|no pg_hba.conf entry|not permitted to log in")
+
+
+def _may_pass(error: psycopg.Error) -> bool:
+    return isinstance(error, psycopg.OperationalError) and not _REFUSED.search(str(error))
 
 
 def _without_url(error: psycopg.Error) -> str:

@@ -1,13 +1,13 @@
-"""Owns: durable jobs, their leases and the workers that run them (procrastinate on our own SQLite connector).
+"""Owns: durable jobs, their leases and the workers that run them (procrastinate on a connector of our own).
 
 Refuses: to know what a task does, to carry more than ids in a job, to promise more than at least once.
 
 Entry points: `Engine` (``task``, ``defer``, ``cancel``, ``run_worker``), `Attempt.still_ours` (the fence of whoever
-publishes), `release_all` (at an embedded start, when every old worker is known to be dead).
+publishes), `release_all` and `release_place` (at a start, when old workers are known to be dead).
 """
 
 from graticule.workflows.engine import AlreadyQueued, Engine, GivenUp, Timing, describe
-from graticule.workflows.leases import Attempt, LeaseLost, release_all
+from graticule.workflows.leases import Attempt, LeaseLost, Released, release_all, release_place
 from graticule.workflows.retry import Backoff
 
 __all__ = [
@@ -17,7 +17,9 @@ __all__ = [
     "Engine",
     "GivenUp",
     "LeaseLost",
+    "Released",
     "Timing",
     "describe",
     "release_all",
+    "release_place",
 ]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import sqlite3
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,11 +22,11 @@ from procrastinate import App, JobContext, exceptions, utils
 from procrastinate.job_context import AbortReason
 from procrastinate.worker import Worker
 
-from graticule.database import Connection, Database
+from graticule.database import Connection, Database, database_errors, said, unreachable
 from graticule.errors import GraticuleError, Unavailable
+from graticule.workflows.connector import DatabaseConnector
 from graticule.workflows.leases import Attempt, Held, Lease, LeaseLost, beat, current_lease, rescue, retire_worker
 from graticule.workflows.retry import Backoff, Decision, HandBack, TryAgain
-from graticule.workflows.sqlite_connector import SqliteConnector
 
 logger = logging.getLogger(__name__)
 
@@ -121,8 +120,9 @@ class Engine:
         self._backoff = backoff
         self._tasks: dict[str, _Task] = {}
         self._declared: set[str] = set()
-        self._connector = SqliteConnector(database, tasks=lambda: self._tasks, wake_interval=timing.wake)
+        self._connector = DatabaseConnector(database, tasks=lambda: self._tasks, wake_interval=timing.wake)
         self._app = App(connector=self._connector)
+        self._unretired: set[int] = set()
 
     # --- tasks and jobs
 
@@ -242,8 +242,11 @@ class Engine:
                 error = exc
             else:
                 return None
-            lease.failed = True
             extra = _extra("job_failed", task, attempt) | {"ids": dict(ids)}
+            if unreachable(error):  # no fault of the job's, so it is not counted
+                logger.warning("Job was interrupted: %s", describe(error), extra=extra)
+                return TryAgain(self._backoff.delay(0))
+            lease.failed = True
             logger.error("Job failed: %s", describe(error), extra=extra)
             if attempt.failures + 1 < self._max_attempts:
                 return TryAgain(self._backoff.delay(attempt.failures))
@@ -259,19 +262,20 @@ class Engine:
         except LeaseLost:
             raise
         except Exception as exc:  # noqa: BLE001 - the job stays until its end is recorded
-            lease.failed = True
+            lease.failed = not unreachable(exc)
             logger.error("Giving up failed: %s", describe(exc), extra=extra)  # noqa: TRY400 - describe() leaves texts out
             return TryAgain(self._backoff.delay(lease.attempt.failures))
         return None
 
     # --- the worker
 
-    async def run_worker(self, concurrency: int, stop: asyncio.Event) -> None:
-        """Run jobs, so many at a time, until ``stop`` is set.
+    async def run_worker(self, concurrency: int, stop: asyncio.Event, *, place: str | None = None) -> None:
+        """Run jobs, so many at a time, until ``stop`` is set; ``place`` is what `release_place` may be asked for.
 
         Then running tasks are cancelled and their jobs wait again at once. A worker that dies before, because the
         database failed or because it was taken for dead, is started again.
         """
+        self._connector.place = place
         deaths = 0
         while not stop.is_set():
             started = time.monotonic()
@@ -290,6 +294,8 @@ class Engine:
 
     async def _run_one_worker(self, concurrency: int, stop: asyncio.Event) -> None:
         timing = self._timing
+        for unretired in tuple(self._unretired):
+            await self._retire(unretired)
         worker = Worker(
             app=self._app,
             name=self._worker_name,
@@ -329,9 +335,11 @@ class Engine:
             return
         try:
             held = await self._database.write(lambda tx: retire_worker(tx, worker_id))
-        except (sqlite3.Error, Unavailable) as exc:  # the rescue of another worker does it later
-            logger.warning("Worker could not be retired: %s", exc, extra=self._worker_extra("retire_failed"))
+        except database_errors(Unavailable) as exc:  # the next worker here does it, or another one's rescue
+            self._unretired.add(worker_id)
+            logger.warning("Worker could not be retired: %s", said(exc), extra=self._worker_extra("retire_failed"))
             return
+        self._unretired.discard(worker_id)
         if held:
             extra = self._worker_extra("worker_retired") | {"job_ids": [job.job_id for job in held]}
             logger.warning("%d jobs were handed back for a worker that did not", len(held), extra=extra)
@@ -348,8 +356,8 @@ class Engine:
                 alive, rescued = await self._database.write(
                     functools.partial(self._beat, worker_id=worker.worker_id, rescues=not overslept)
                 )
-            except sqlite3.Error as exc:
-                logger.warning("Heartbeat failed: %s", exc, extra=self._worker_extra("heartbeat_failed"))
+            except database_errors() as exc:
+                logger.warning("Heartbeat failed: %s", said(exc), extra=self._worker_extra("heartbeat_failed"))
                 continue
             last = time.time()
             for held in rescued:
@@ -380,11 +388,12 @@ def _extra(action: str, task: _Task, attempt: Attempt) -> dict[str, Any]:
 
 
 def describe(error: BaseException) -> str:
-    """An error for the log: its kind and place; its text only if we or SQLite wrote it.
+    """An error for the log: its kind and place; its text only if we or the database wrote it.
 
     Texts of other libraries' errors may hold a URL with its signature.
     """
-    text = f": {error}" if isinstance(error, (GraticuleError, sqlite3.Error, exceptions.ConnectorException)) else ""
+    known = (GraticuleError, exceptions.ConnectorException, *database_errors())
+    text = f": {said(error)}" if isinstance(error, known) else ""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     place = " < ".join(
         f"{frame.name} ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})" for frame in reversed(frames)

@@ -8,23 +8,18 @@ exception count as failures, only those after a lost worker as losses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from importlib import resources
-from typing import Final, NamedTuple
+from typing import Any, NamedTuple
 
-from procrastinate.sql import parse_query_file
+import orjson
 
 from graticule.database import Connection, Row
 from graticule.errors import GraticuleError
 from graticule.stac.datetimes import now_us
-
-#: Our SQL by name. ``fetch_job`` embeds ``claimable_job``.
-SQL: Final[dict[str, str]] = dict(
-    parse_query_file(resources.files("graticule.workflows").joinpath("queries.sql").read_text("utf-8"))
-)
-SQL["fetch_job"] = SQL["fetch_job"].replace("{claimable_job}", SQL["claimable_job"])
+from graticule.workflows.statements import statement
+from graticule.workflows.wakeup import announce
 
 
 class LeaseLost(GraticuleError):
@@ -55,7 +50,7 @@ class Attempt:
             LeaseLost: the job was finished, handed back or taken over.
         """
         token = {"job_id": self.job_id, "worker_id": self.worker_id, "attempts": self.attempts}
-        if tx.one(SQL["holds_lease"], token) is None:
+        if tx.one(statement(tx, "holds_lease"), token) is None:
             raise LeaseLost(f"Job {self.job_id} is no longer held by worker {self.worker_id}: nothing was changed.")
 
 
@@ -80,6 +75,13 @@ class Held(NamedTuple):
     worker_id: int | None
     attempts: int
     losses: int
+
+
+class Released(NamedTuple):
+    """A job that was taken from a dead worker, and the ids that it carries."""
+
+    job_id: int
+    ids: Mapping[str, Any]
 
 
 def hand_back(
@@ -108,7 +110,17 @@ def hand_back(
         "lock": lock,
         "now": now_us(),
     }
-    return tx.execute(SQL["retry_job"], parameters) == 1
+    handed_back = tx.execute(statement(tx, "retry_job"), parameters) == 1
+    if handed_back:
+        announce(tx)
+    return handed_back
+
+
+def clock(tx: Connection) -> int:
+    """The time that heartbeats are told in, microseconds since 1970: the server's, for hosts may disagree."""
+    if tx.dialect == "postgresql":
+        return int(tx.value("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"))
+    return now_us()
 
 
 def rescue(tx: Connection, *, stalled_after: float) -> tuple[list[Held], list[int]]:
@@ -116,38 +128,51 @@ def rescue(tx: Connection, *, stalled_after: float) -> tuple[list[Held], list[in
 
     Answers the jobs, counted as lost once more, and the workers' ids.
     """
-    since = {"since": now_us() - int(stalled_after * 1_000_000)}
+    since = {"since": clock(tx) - int(stalled_after * 1_000_000)}
     freed = [
         held._replace(losses=held.losses + 1)
-        for held in _held(tx.all(SQL["jobs_of_lost_workers"], since))
+        for held in _held(tx.all(statement(tx, "jobs_of_lost_workers"), since))
         if hand_back(tx, held, losses=1)
     ]
-    workers = [row["worker_id"] for row in tx.all(SQL["prune_stalled_workers"], since)]
+    workers = [row["worker_id"] for row in tx.all(statement(tx, "prune_stalled_workers"), since)]
     return freed, workers
 
 
 def retire_worker(tx: Connection, worker_id: int) -> list[Held]:
     """Forget a worker that stops; jobs that it still holds wait again, without a loss being counted."""
     worker = {"worker_id": worker_id}
-    held = [held for held in _held(tx.all(SQL["jobs_of_worker"], worker)) if hand_back(tx, held)]
-    tx.execute(SQL["unregister_worker"], worker)
+    held = [held for held in _held(tx.all(statement(tx, "jobs_of_worker"), worker)) if hand_back(tx, held)]
+    tx.execute(statement(tx, "unregister_worker"), worker)
     return held
 
 
-def release_all(tx: Connection) -> int:
-    """Free every running job and forget every worker; answers the number of jobs.
+def release_all(tx: Connection) -> list[Released]:
+    """Free every running job and forget every worker.
 
     Only for who can prove that all workers are dead, as the supervisor can by the lock on the data folder. A service
     restart is nobody's fault, so no loss is counted.
     """
-    released = sum(hand_back(tx, held) for held in _held(tx.all(SQL["jobs_running"])))
+    released = _release(tx, tx.all(statement(tx, "jobs_running")))
     tx.execute("DELETE FROM procrastinate_workers")
     return released
 
 
+def release_place(tx: Connection, place: str) -> list[Released]:
+    """As `release_all`, for the workers of one place: for who can prove that those are dead."""
+    parameters = {"place": place}
+    released = _release(tx, tx.all(statement(tx, "jobs_of_place"), parameters))
+    tx.execute(statement(tx, "forget_place"), parameters)
+    return released
+
+
+def _release(tx: Connection, rows: Sequence[Row]) -> list[Released]:
+    arguments = {row["id"]: row["args"] for row in rows}
+    return [Released(held.job_id, orjson.loads(arguments[held.job_id])) for held in _held(rows) if hand_back(tx, held)]
+
+
 def beat(tx: Connection, worker_id: int) -> bool:
     """Renew a worker's heartbeat; False when the worker was pruned meanwhile."""
-    return tx.execute(SQL["update_heartbeat"], {"worker_id": worker_id, "now": now_us()}) == 1
+    return tx.execute(statement(tx, "update_heartbeat"), {"worker_id": worker_id, "now": clock(tx)}) == 1
 
 
 def _held(rows: Iterable[Row]) -> list[Held]:

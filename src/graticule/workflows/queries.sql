@@ -1,4 +1,5 @@
 -- File format: a name between dashes, lines that explain, one query. Names are procrastinate's where it has one.
+-- Braces hold what SQLite and PostgreSQL spell differently: statements.py.
 
 -- claimable_job --
 -- The next job that a worker of these queues and tasks may run: due, first by priority, its lock free and its turn.
@@ -7,8 +8,8 @@ SELECT job.id
   FROM procrastinate_jobs AS job
  WHERE job.status = 'todo'
    AND (job.scheduled_at IS NULL OR job.scheduled_at <= :now)
-   AND job.task_name IN (SELECT value FROM json_each(:tasks))
-   AND (:queues IS NULL OR job.queue_name IN (SELECT value FROM json_each(:queues)))
+   AND job.task_name {in:tasks}
+   AND (CAST(:queues AS TEXT) IS NULL OR job.queue_name {in:queues})
    AND (job.lock IS NULL
         OR NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS running
                         WHERE running.status = 'doing' AND running.lock = job.lock)
@@ -30,8 +31,9 @@ RETURNING *
 -- Insert a batch in one statement: it is there whole or not at all.
 INSERT INTO procrastinate_jobs
        (queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at, changed_at)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, :now
-  FROM json_each(:jobs)
+SELECT value ->> 0, value ->> 1, CAST(value ->> 2 AS BIGINT), value ->> 3, value ->> 4, value ->> 5,
+       CAST(value ->> 6 AS BIGINT), CAST(:now AS BIGINT)
+  FROM {rows:jobs}
  ORDER BY key
 RETURNING id
 
@@ -84,13 +86,23 @@ SELECT job.id, job.worker_id, job.attempts, job.losses
 SELECT id, worker_id, attempts, losses FROM procrastinate_jobs WHERE status = 'doing' AND worker_id = :worker_id
 
 -- jobs_running --
-SELECT id, worker_id, attempts, losses FROM procrastinate_jobs WHERE status = 'doing'
+SELECT id, worker_id, attempts, losses, args FROM procrastinate_jobs WHERE status = 'doing'
+
+-- jobs_of_place --
+-- What runs on the workers of one place, and what each job carries.
+SELECT job.id, job.worker_id, job.attempts, job.losses, job.args
+  FROM procrastinate_jobs AS job
+  JOIN procrastinate_workers AS worker ON worker.id = job.worker_id
+ WHERE job.status = 'doing' AND worker.place = :place
+
+-- forget_place --
+DELETE FROM procrastinate_workers WHERE place = :place
 
 -- prune_stalled_workers --
 DELETE FROM procrastinate_workers WHERE last_heartbeat < :since RETURNING id AS worker_id
 
 -- register_worker --
-INSERT INTO procrastinate_workers (last_heartbeat) VALUES (:now) RETURNING id AS worker_id
+INSERT INTO procrastinate_workers (last_heartbeat, place) VALUES (:now, :place) RETURNING id AS worker_id
 
 -- unregister_worker --
 DELETE FROM procrastinate_workers WHERE id = :worker_id
@@ -101,19 +113,21 @@ UPDATE procrastinate_workers SET last_heartbeat = :now WHERE id = :worker_id
 -- select_stalled_jobs_by_started --
 SELECT * FROM procrastinate_jobs
  WHERE status = 'doing' AND changed_at < :since
-   AND (:queue IS NULL OR queue_name = :queue) AND (:task_name IS NULL OR task_name = :task_name)
+   AND (CAST(:queue AS TEXT) IS NULL OR queue_name = :queue)
+   AND (CAST(:task_name AS TEXT) IS NULL OR task_name = :task_name)
 
 -- select_stalled_jobs_by_heartbeat --
 SELECT job.*
   FROM procrastinate_jobs AS job
   LEFT JOIN procrastinate_workers AS worker ON worker.id = job.worker_id
  WHERE job.status = 'doing' AND (worker.id IS NULL OR worker.last_heartbeat < :since)
-   AND (:queue IS NULL OR job.queue_name = :queue) AND (:task_name IS NULL OR job.task_name = :task_name)
+   AND (CAST(:queue AS TEXT) IS NULL OR job.queue_name = :queue)
+   AND (CAST(:task_name AS TEXT) IS NULL OR job.task_name = :task_name)
 
 -- delete_old_jobs --
 DELETE FROM procrastinate_jobs
- WHERE status IN (SELECT value FROM json_each(:statuses)) AND changed_at < :since
-   AND (:queue IS NULL OR queue_name = :queue)
+ WHERE status {in:statuses} AND changed_at < :since
+   AND (CAST(:queue AS TEXT) IS NULL OR queue_name = :queue)
 
 -- cancel_delete --
 DELETE FROM procrastinate_jobs WHERE id = :job_id AND status = 'todo' RETURNING id
@@ -139,10 +153,12 @@ SELECT count(*) AS count, status FROM procrastinate_jobs GROUP BY status
 
 -- list_jobs --
 SELECT * FROM procrastinate_jobs
- WHERE (:id IS NULL OR id = :id) AND (:queue_name IS NULL OR queue_name = :queue_name)
-   AND (:task_name IS NULL OR task_name = :task_name) AND (:status IS NULL OR status = :status)
-   AND (:lock IS NULL OR lock = :lock) AND (:queueing_lock IS NULL OR queueing_lock = :queueing_lock)
-   AND (:worker_id IS NULL OR worker_id = :worker_id)
+ WHERE (CAST(:id AS BIGINT) IS NULL OR id = :id) AND (CAST(:queue_name AS TEXT) IS NULL OR queue_name = :queue_name)
+   AND (CAST(:task_name AS TEXT) IS NULL OR task_name = :task_name)
+   AND (CAST(:status AS TEXT) IS NULL OR status = :status)
+   AND (CAST(:lock AS TEXT) IS NULL OR lock = :lock)
+   AND (CAST(:queueing_lock AS TEXT) IS NULL OR queueing_lock = :queueing_lock)
+   AND (CAST(:worker_id AS BIGINT) IS NULL OR worker_id = :worker_id)
  ORDER BY id
 
 -- count_by --
@@ -150,17 +166,18 @@ SELECT * FROM procrastinate_jobs
 SELECT {column} AS name, status, count(*) AS jobs_count
   FROM procrastinate_jobs
  WHERE {column} IS NOT NULL
-   AND (:queue_name IS NULL OR queue_name = :queue_name) AND (:task_name IS NULL OR task_name = :task_name)
-   AND (:status IS NULL OR status = :status) AND (:lock IS NULL OR lock = :lock)
+   AND (CAST(:queue_name AS TEXT) IS NULL OR queue_name = :queue_name)
+   AND (CAST(:task_name AS TEXT) IS NULL OR task_name = :task_name)
+   AND (CAST(:status AS TEXT) IS NULL OR status = :status) AND (CAST(:lock AS TEXT) IS NULL OR lock = :lock)
  GROUP BY 1, 2
  ORDER BY 1, 2
 
 -- list_jobs_to_abort --
 SELECT id FROM procrastinate_jobs
- WHERE status = 'doing' AND abort_requested = 1 AND (:queue_name IS NULL OR queue_name = :queue_name)
+ WHERE status = 'doing' AND abort_requested = 1 AND (CAST(:queue_name AS TEXT) IS NULL OR queue_name = :queue_name)
 
 -- check_connection --
-SELECT max(name) AS "check" FROM sqlite_master WHERE type = 'table' AND name = 'procrastinate_jobs'
+SELECT {table} AS "check"
 
 -- record_periodic --
 INSERT INTO procrastinate_periodic_defers (task_name, periodic_id, defer_timestamp)

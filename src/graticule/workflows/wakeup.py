@@ -1,8 +1,9 @@
-"""Waking up on commits: what LISTEN and NOTIFY are on PostgreSQL.
+"""Waking up on commits, so that a new job is taken within milliseconds by whichever process is free.
 
-``PRAGMA data_version`` of a connection changes when any other connection, of this process or another one, commits. A
-thread asks it every few tens of milliseconds on a connection of its own (some microseconds each) and looks into the
-tables only after a change.
+On SQLite ``PRAGMA data_version`` of a connection changes when any other connection, of this process or another one,
+commits: a thread asks it every few tens of milliseconds on a connection of its own (some microseconds each) and looks
+into the tables only after a change. On PostgreSQL whoever makes a job ready says so with NOTIFY (`announce`), which is
+heard when he commits, and a connection of its own listens. A notice that was missed costs a second at most.
 """
 
 from __future__ import annotations
@@ -11,18 +12,36 @@ import asyncio
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Protocol, Self
 
-from graticule.database import Database
+from graticule.database import Connection, Database, database_errors, said
+from graticule.database.sqlite import SqliteConnection
 
 logger = logging.getLogger(__name__)
 
-#: After an error the file is opened anew, but not at once, seconds.
-_PAUSE_AFTER_ERROR = 1.0
+#: After an error the connection is made anew, but not at once, seconds.
+_PAUSE_AFTER_ERROR: Final = 1.0
+_CHANNEL: Final = "graticule_jobs"
+#: Look also unasked so often: a notice may be lost with its connection, or kept back by a pooler, seconds.
+_UNASKED: Final = 1.0
+#: A server that vanished without a word is noticed within half a minute.
+_LISTENING: Final[dict[str, Any]] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+
+
+def announce(tx: Connection) -> None:
+    """Tell the workers of all processes, once this transaction has committed, that there is something to do."""
+    if tx.dialect == "postgresql":
+        tx.command(f"NOTIFY {_CHANNEL}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +57,98 @@ class Due:
         return self.claimable is not None or bool(self.aborts)
 
 
+class Watch(Protocol):
+    """What tells an event loop that a commit left something to do."""
+
+    async def next(self) -> Due:
+        """Wait until a commit leaves something to do."""
+        ...
+
+
+def watch(
+    database: Database, due: Callable[[Connection], Due], *, interval: float
+) -> AbstractAsyncContextManager[Watch]:
+    """The watch for a kind of database; it runs within ``async with``.
+
+    Args:
+        database: what is watched.
+        due: looks what there is to do.
+        interval: seconds between two looks, at least.
+    """
+    if database.dialect == "postgresql":
+        return NoticeWatch(database, due, interval=interval)
+    return CommitWatch(database, due, interval=interval)
+
+
+class NoticeWatch:
+    """The watch on PostgreSQL: listens on a connection of its own, and makes a new one when that is lost."""
+
+    def __init__(self, database: Database, due: Callable[[Connection], Due], *, interval: float) -> None:
+        """As `watch`."""
+        self._database = database
+        self._due = due
+        self._interval = interval
+        self._raw: Any = None
+        self._looked = 0.0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._hang_up()
+
+    async def next(self) -> Due:
+        """Wait until a commit leaves something to do."""
+        while True:
+            try:
+                await self._notice()
+                await asyncio.sleep(max(0.0, self._looked + self._interval - time.monotonic()))
+                self._looked = time.monotonic()
+                found = await self._database.read(self._due)
+            except database_errors() as exc:
+                extra = {"action": "watch_failed"}
+                logger.warning("Listening for jobs failed, trying again: %s", said(exc), extra=extra)
+                await self._hang_up()
+                await asyncio.sleep(_PAUSE_AFTER_ERROR)
+                continue
+            if found:
+                return found
+
+    async def _notice(self) -> None:
+        """Wait for a notice, or until it is time to look unasked."""
+        if self._raw is None:
+            self._raw = await self._listen()  # what was said before was not heard, so there is nothing to wait for
+            return
+        async for _ in self._raw.notifies(timeout=_UNASKED, stop_after=1):
+            pass
+
+    async def _listen(self) -> Any:
+        import psycopg  # noqa: PLC0415 - only where it is used
+
+        from graticule.database.postgres import PostgresDatabase  # noqa: PLC0415
+
+        assert isinstance(self._database, PostgresDatabase)
+        raw = await psycopg.AsyncConnection.connect(self._database.url, autocommit=True, **_LISTENING)
+        try:
+            await raw.execute(f"LISTEN {_CHANNEL}".encode())
+        except BaseException:
+            await raw.close()
+            raise
+        return raw
+
+    async def _hang_up(self) -> None:
+        raw, self._raw = self._raw, None
+        if raw is not None:
+            await raw.close()
+
+
 class CommitWatch:
-    """Tells an event loop when a commit left something to do."""
+    """The watch on SQLite."""
 
-    def __init__(self, database: Database, due: Callable[[sqlite3.Connection], Due], *, interval: float) -> None:
-        """Prepare; the watch runs within ``async with``.
-
-        Args:
-            database: what is watched.
-            due: looks, on the watch's own connection and thread, what there is to do.
-            interval: seconds between two looks at the version.
-        """
+    def __init__(self, database: Database, due: Callable[[Connection], Due], *, interval: float) -> None:
+        """As `watch`; ``due`` is called on the watch's own connection and thread."""
         self._database = database
         self._due = due
         self._interval = interval
@@ -83,7 +183,7 @@ class CommitWatch:
         """In memory there is one connection: ask it how many rows it has changed so far."""
         seen = -1
         while True:
-            changes, due = await self._database.read(lambda tx: (tx.raw.total_changes, self._due(tx.raw)))
+            changes, due = await self._database.read(lambda tx: (tx.raw.total_changes, self._due(tx)))
             if changes != seen and due:
                 await asyncio.sleep(self._interval)  # the worker needs a moment to take what it was told of
                 return due
@@ -103,7 +203,7 @@ class CommitWatch:
                 if seen == version:
                     continue
                 version = seen
-                found = self._due(raw)
+                found = self._due(SqliteConnection(raw))
             except sqlite3.Error as exc:
                 logger.warning("Watching commits failed, trying again: %s", exc, extra={"action": "watch_failed"})
                 if raw is not None:
@@ -119,4 +219,6 @@ class CommitWatch:
     def _open(self) -> sqlite3.Connection:
         assert self._database.path is not None
         uri = f"{self._database.path.absolute().as_uri()}?mode=ro"
-        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5)
+        raw = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5)
+        raw.row_factory = sqlite3.Row
+        return raw

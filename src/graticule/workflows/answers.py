@@ -1,11 +1,11 @@
-"""What procrastinate's named queries mean on SQLite: a plain function each, on one connection."""
+"""What procrastinate's named queries mean in our tables: a plain function each, on one connection of either kind."""
 
 from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
@@ -14,9 +14,11 @@ from procrastinate import exceptions
 from procrastinate.manager import QUEUEING_LOCK_CONSTRAINT
 from procrastinate.types import JobToDefer
 
-from graticule.database import Connection, Row
+from graticule.database import Connection, Row, database_errors, is_duplicate
 from graticule.stac.datetimes import now_us
-from graticule.workflows.leases import SQL, Attempt, Held, hand_back, rescue, retire_worker
+from graticule.workflows.leases import Attempt, Held, beat, clock, hand_back, rescue, retire_worker
+from graticule.workflows.statements import statement
+from graticule.workflows.wakeup import announce
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,8 @@ Rows = list[dict[str, Any]]
 Answer = Callable[..., Rows]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: The unique index of waiting jobs: its column, and its name.
+QUEUEING_LOCK: Final = ("procrastinate_jobs.queueing_lock", QUEUEING_LOCK_CONSTRAINT)
 #: What procrastinate makes a job of.
 _JOB_FIELDS: Final = (
     "id",
@@ -70,13 +74,13 @@ def _dicts(rows: Iterable[Row]) -> Rows:
 
 def claimable(tx: Connection, parameters: Mapping[str, Any]) -> int | None:
     """The job that `claim` would take: parameters ``queues``, ``tasks`` as JSON arrays (queues: or None)."""
-    job_id: int | None = tx.value(SQL["claimable_job"], {**parameters, "now": now_us()})
+    job_id: int | None = tx.value(statement(tx, "claimable_job"), {**parameters, "now": now_us()})
     return job_id
 
 
 def claim(tx: Connection, parameters: Mapping[str, Any]) -> Row | None:
     """Take a job for ``worker_id``: its row, with our own columns too."""
-    return tx.one(SQL["fetch_job"], {**parameters, "now": now_us()})
+    return tx.one(statement(tx, "fetch_job"), {**parameters, "now": now_us()})
 
 
 def _fetch_job(_tx: Connection, **_: Any) -> NoReturn:
@@ -96,13 +100,17 @@ def _defer_jobs(tx: Connection, *, jobs: list[JobToDefer]) -> Rows:
         )
         for job in jobs
     ]
+    locks = [job.queueing_lock for job in jobs if job.queueing_lock is not None]
+    parameters = {"jobs": orjson.dumps(rows).decode(), "now": now_us()}
     try:
-        inserted = tx.all(SQL["defer_jobs"], {"jobs": orjson.dumps(rows).decode(), "now": now_us()})
-    except sqlite3.IntegrityError as exc:
-        locks = [job.queueing_lock for job in jobs if job.queueing_lock is not None]
-        if locks and "queueing_lock" in str(exc):
+        # Who is refused may go on in his transaction; PostgreSQL lets him only from a savepoint.
+        with tx.savepoint() if locks else nullcontext():
+            inserted = tx.all(statement(tx, "defer_jobs"), parameters)
+    except database_errors() as exc:
+        if locks and is_duplicate(exc, *QUEUEING_LOCK):
             raise exceptions.UniqueViolation(constraint_name=QUEUEING_LOCK_CONSTRAINT, queueing_lock=locks[0]) from exc
         raise
+    announce(tx)
     # RETURNING promises no order; ids grow in the order of insertion, which is that of the batch.
     return [{"id": job_id} for job_id in sorted(row["id"] for row in inserted)]
 
@@ -120,12 +128,12 @@ def _defer_periodic_job(
     args: dict[str, Any],
 ) -> Rows:
     tick = {"task_name": task_name, "periodic_id": periodic_id, "defer_timestamp": defer_timestamp}
-    recorded = tx.all(SQL["record_periodic"], tick)
+    recorded = tx.all(statement(tx, "record_periodic"), tick)
     if not recorded:  # another worker was first
         return [{"id": None}]
     rows = _defer_jobs(tx, jobs=[JobToDefer(queue, task_name, priority, lock, queueing_lock, args, None)])
-    tx.execute(SQL["link_periodic"], {"id": recorded[0]["id"], "job_id": rows[0]["id"]})
-    tx.execute(SQL["forget_periodic"], tick)
+    tx.execute(statement(tx, "link_periodic"), {"id": recorded[0]["id"], "job_id": rows[0]["id"]})
+    tx.execute(statement(tx, "forget_periodic"), tick)
     return rows
 
 
@@ -141,11 +149,11 @@ def _finish_job(
     parameters = {"job_id": job_id} if delete_job else {"job_id": job_id, "status": status, "now": now_us()}
     kind = "delete" if delete_job else "keep"
     if attempt is None:
-        if not tx.execute(SQL[f"finish_{kind}"], parameters):
+        if not tx.execute(statement(tx, f"finish_{kind}"), parameters):
             raise exceptions.ConnectorException(f"Job {job_id} was not found or has ended already.")
     else:
         token = {"worker_id": attempt.worker_id, "attempts": attempt.attempts}
-        if not tx.execute(SQL[f"finish_leased_{kind}"], {**parameters, **token}):
+        if not tx.execute(statement(tx, f"finish_leased_{kind}"), {**parameters, **token}):
             _log_refused(attempt, "finish")
     return []
 
@@ -165,7 +173,7 @@ def _retry_job(
     if attempt is not None:
         held = Held(job_id, attempt.worker_id, attempt.attempts, attempt.losses)
     else:
-        row = tx.one(SQL["job_token"], {"job_id": job_id})
+        row = tx.one(statement(tx, "job_token"), {"job_id": job_id})
         if row is None or row["status"] not in {"doing", "failed"}:
             raise exceptions.ConnectorException(f"Job {job_id} was not found or has a status that is not retried.")
         held, status = Held(job_id, row["worker_id"], row["attempts"], 0), row["status"]
@@ -196,48 +204,47 @@ def _log_refused(attempt: Attempt, what: str) -> None:
 
 def _cancel_job(tx: Connection, *, job_id: int, abort: bool, delete_job: bool) -> Rows:
     job = {"job_id": job_id}
-    rows = tx.all(SQL["cancel_delete"], job) if delete_job else []
+    rows = tx.all(statement(tx, "cancel_delete"), job) if delete_job else []
     if not rows:
-        rows = tx.all(SQL["cancel_abort" if abort else "cancel_waiting"], {**job, "now": now_us()})
+        rows = tx.all(statement(tx, "cancel_abort" if abort else "cancel_waiting"), {**job, "now": now_us()})
+        announce(tx)
     return _dicts(rows) or [{"id": None}]
 
 
 def _stalled_by_started(tx: Connection, *, nb_seconds: int, queue: str | None, task_name: str | None) -> Rows:
     parameters = {"since": _ago(nb_seconds), "queue": queue, "task_name": task_name}
-    return [job_row(row) for row in tx.all(SQL["select_stalled_jobs_by_started"], parameters)]
+    return [job_row(row) for row in tx.all(statement(tx, "select_stalled_jobs_by_started"), parameters)]
 
 
 def _stalled_by_heartbeat(
     tx: Connection, *, seconds_since_heartbeat: float, queue: str | None, task_name: str | None
 ) -> Rows:
-    parameters = {"since": _ago(seconds_since_heartbeat), "queue": queue, "task_name": task_name}
-    return [job_row(row) for row in tx.all(SQL["select_stalled_jobs_by_heartbeat"], parameters)]
+    parameters = {"since": clock(tx) - int(seconds_since_heartbeat * 1_000_000), "queue": queue, "task_name": task_name}
+    return [job_row(row) for row in tx.all(statement(tx, "select_stalled_jobs_by_heartbeat"), parameters)]
 
 
 def _delete_old_jobs(tx: Connection, *, nb_hours: int, queue: str | None, statuses: list[str]) -> Rows:
     parameters = {"since": _ago(nb_hours * 3600), "queue": queue, "statuses": json.dumps(statuses)}
-    tx.execute(SQL["delete_old_jobs"], parameters)
+    tx.execute(statement(tx, "delete_old_jobs"), parameters)
     return []
 
 
 def _list_jobs(tx: Connection, **filters: Any) -> Rows:
-    return [job_row(row) for row in tx.all(SQL["list_jobs"], filters)]
+    return [job_row(row) for row in tx.all(statement(tx, "list_jobs"), filters)]
 
 
 def _count_by(column: str) -> Answer:
-    sql = SQL["count_by"].replace("{column}", column)
-
     def answer(tx: Connection, **filters: Any) -> Rows:
         groups: dict[str, dict[str, int]] = {}
-        for row in tx.all(sql, filters):
+        for row in tx.all(statement(tx, "count_by").replace("{column}", column), filters):
             groups.setdefault(row["name"], {})[row["status"]] = row["jobs_count"]
         return [{"name": name, "jobs_count": sum(stats.values()), "stats": stats} for name, stats in groups.items()]
 
     return answer
 
 
-def _register_worker(tx: Connection) -> Rows:
-    return _dicts(tx.all(SQL["register_worker"], {"now": now_us()}))
+def _register_worker(tx: Connection, place: str | None = None) -> Rows:
+    return _dicts(tx.all(statement(tx, "register_worker"), {"now": clock(tx), "place": place}))
 
 
 def _unregister_worker(tx: Connection, *, worker_id: int) -> Rows:
@@ -246,7 +253,7 @@ def _unregister_worker(tx: Connection, *, worker_id: int) -> Rows:
 
 
 def _update_heartbeat(tx: Connection, *, worker_id: int) -> Rows:
-    if not tx.execute(SQL["update_heartbeat"], {"worker_id": worker_id, "now": now_us()}):
+    if not beat(tx, worker_id):
         raise exceptions.ConnectorException(f"Worker {worker_id} was taken for dead and pruned.")
     return []
 
@@ -258,13 +265,13 @@ def _prune_stalled_workers(tx: Connection, *, seconds_since_heartbeat: float) ->
 
 def _plain(name: str) -> Answer:
     def answer(tx: Connection, **parameters: Any) -> Rows:
-        return _dicts(tx.all(SQL[name], parameters))
+        return _dicts(tx.all(statement(tx, name), parameters))
 
     return answer
 
 
 def _listen_queue(_tx: Connection, **_: Any) -> NoReturn:
-    raise exceptions.ConnectorException("SQLite has no LISTEN: commits are watched instead (wakeup.py).")
+    raise exceptions.ConnectorException("Workers are woken otherwise (wakeup.py).")
 
 
 #: Every query that procrastinate 3.10.0 names.

@@ -1,15 +1,16 @@
-"""The connector that lets procrastinate keep its jobs in our SQLite database.
+"""The connector that lets procrastinate keep its jobs in our database, on SQLite and on PostgreSQL alike.
 
 procrastinate has every statement as a named PostgreSQL query and hands its text to the connector; here the text is
-looked up and answered by `sqlite_answers`. That interface is not public, so procrastinate is pinned and the names of
-its queries are compared with the answers before anything runs (docs/decisions/0002).
+looked up and answered by `answers`. That interface is not public, so procrastinate is pinned and the names of
+its queries are compared with the answers before anything runs (docs/decisions/0002, 0011).
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
-import sqlite3
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -21,14 +22,19 @@ from procrastinate.manager import QUEUEING_LOCK_CONSTRAINT
 from procrastinate.sql import queries as PROCRASTINATE_QUERIES  # noqa: N812 - a constant there too
 
 from graticule import crashpoints
-from graticule.database import Connection, Database
+from graticule.database import Connection, Database, database_errors, is_duplicate, said, unreachable
 from graticule.errors import SettingsError
-from graticule.stac.datetimes import now_us
-from graticule.workflows.leases import SQL, Attempt, current_lease
-from graticule.workflows.sqlite_answers import ANSWERS, READS, Rows, claim, claimable, job_row
-from graticule.workflows.wakeup import CommitWatch, Due
+from graticule.workflows.answers import ANSWERS, QUEUEING_LOCK, READS, Rows, claim, claimable, job_row
+from graticule.workflows.leases import Attempt, current_lease
+from graticule.workflows.retry import Backoff
+from graticule.workflows.statements import statement
+from graticule.workflows.wakeup import Due, watch
+
+logger = logging.getLogger(__name__)
 
 PIN: Final = "3.10.0"
+#: Between two tries while the server is away.
+_AWAY: Final = Backoff(0.2, 2.0)
 _ANY_QUEUE: Final = "procrastinate_any_queue_v1"
 _QUEUE_PREFIX: Final = "procrastinate_queue_v1#"
 
@@ -47,16 +53,19 @@ def check_query_names(theirs: Iterable[str]) -> None:
     missing = sorted(set(ANSWERS) - set(theirs))
     if unknown or missing:
         raise SettingsError(
-            f"The installed procrastinate does not fit the SQLite connector: missing queries {missing or 'none'}, "
+            f"The installed procrastinate does not fit our connector: missing queries {missing or 'none'}, "
             f"unknown queries {unknown or 'none'}. Install procrastinate=={PIN}."
         )
 
 
-class SqliteConnector(BaseAsyncConnector):
+class DatabaseConnector(BaseAsyncConnector):
     """Answers procrastinate's queries from a `Database`."""
 
     json_dumps = None
     json_loads = None
+
+    #: Where the workers of this process are: see `release_place`.
+    place: str | None = None
 
     def __init__(self, database: Database, *, tasks: Callable[[], Iterable[str]], wake_interval: float = 0.05) -> None:
         """Check the pin; nothing is opened, the database belongs to the caller.
@@ -64,7 +73,7 @@ class SqliteConnector(BaseAsyncConnector):
         Args:
             database: where the tables of ``0002_workflows.sql`` are.
             tasks: the names of the tasks that this process can run; other jobs are left waiting.
-            wake_interval: how often to look for commits of other connections, seconds.
+            wake_interval: at least this long between two looks for what commits left to do, seconds.
         """
         check_query_names(PROCRASTINATE_QUERIES)
         self._database = database
@@ -93,7 +102,10 @@ class SqliteConnector(BaseAsyncConnector):
         name = self._name(query)
         if name == "finish_job":
             crashpoints.reach(_BEFORE_FINISH)
-        await self._run(name, arguments)
+        if name in {"finish_job", "retry_job"} and current_lease.get() is not None:
+            await self._end_lease(name, arguments)
+        else:
+            await self._run(name, arguments)
         if name == "finish_job":
             crashpoints.reach(_AFTER_FINISH)
 
@@ -121,7 +133,7 @@ class SqliteConnector(BaseAsyncConnector):
 
     # --- synchronous, for commands
 
-    def get_sync_connector(self) -> SqliteConnector:
+    def get_sync_connector(self) -> DatabaseConnector:
         """This one answers both ways."""
         return self
 
@@ -148,16 +160,13 @@ class SqliteConnector(BaseAsyncConnector):
         queues = None if _ANY_QUEUE in names else [name.removeprefix(_QUEUE_PREFIX) for name in names]
         parameters = {"queues": None if queues is None else json.dumps(queues)}
 
-        def due(raw: sqlite3.Connection) -> Due:
-            first = raw.execute(
-                SQL["claimable_job"], {**parameters, "now": now_us(), "tasks": self._task_names()}
-            ).fetchone()
-            aborts = raw.execute(SQL["list_jobs_to_abort"], {"queue_name": None}).fetchall()
-            return Due(None if first is None else first[0], [row[0] for row in aborts])
+        def due(tx: Connection) -> Due:
+            aborts = tx.all(statement(tx, "list_jobs_to_abort"), {"queue_name": None})
+            return Due(claimable(tx, {**parameters, "tasks": self._task_names()}), [row[0] for row in aborts])
 
-        async with CommitWatch(self._database, due, interval=self._wake_interval) as watch:
+        async with watch(self._database, due, interval=self._wake_interval) as commits:
             while True:
-                found = await watch.next()
+                found = await commits.next()
                 events = [("abort_job_requested", job_id) for job_id in found.aborts]
                 if found.claimable is not None:
                     events.append(("job_inserted", found.claimable))
@@ -170,6 +179,22 @@ class SqliteConnector(BaseAsyncConnector):
         run = self._database.read if name in READS else self._database.write
         with _wrapped_errors():
             return await run(self._answer(name, arguments))
+
+    async def _end_lease(self, name: str, arguments: Mapping[str, Any]) -> None:
+        """Tell how a job ended, however long the server is away: untold, a worker that lives would hold it for ever."""
+        failures = 0
+        while True:
+            try:
+                await self._run(name, arguments)
+            except exceptions.ConnectorException as exc:
+                if exc.__cause__ is None or not unreachable(exc.__cause__):
+                    raise
+                extra = {"action": "end_untold", "job_id": arguments["job_id"]}
+                logger.warning("The end of a job could not be told, trying again: %s", exc, extra=extra)
+                await asyncio.sleep(_AWAY.delay(failures).total_seconds())
+                failures += 1
+            else:
+                return
 
     async def _fetch(self, queues: Iterable[str] | None, worker_id: int) -> dict[str, Any]:
         """Claim a job. An idle worker only looks: it takes the write lock once there is something to claim."""
@@ -197,7 +222,7 @@ class SqliteConnector(BaseAsyncConnector):
             return self._name_of[query]
         except KeyError:
             raise exceptions.ConnectorException(
-                f"The SQLite connector answers procrastinate's named queries only, not {query[:60]!r}."
+                f"Our connector answers procrastinate's named queries only, not {query[:60]!r}."
             ) from None
 
     def _answer(self, name: str, arguments: Mapping[str, Any]) -> Callable[[Connection], Rows]:
@@ -206,6 +231,8 @@ class SqliteConnector(BaseAsyncConnector):
             lease = current_lease.get()
             if lease is not None and lease.attempt.job_id == arguments["job_id"]:
                 arguments = {**arguments, "attempt": lease.attempt, "failed": lease.failed}
+        if name == "register_worker":
+            arguments = {**arguments, "place": self.place}
         return functools.partial(ANSWERS[name], **arguments)
 
 
@@ -217,12 +244,10 @@ def _wrapped_errors() -> Iterator[None]:
     """Turn the driver's errors into those that procrastinate knows."""
     try:
         yield
-    except sqlite3.IntegrityError as exc:
-        if "procrastinate_jobs.queueing_lock" in str(exc):
+    except database_errors() as exc:
+        if is_duplicate(exc, *QUEUEING_LOCK):
             raise exceptions.UniqueViolation(constraint_name=QUEUEING_LOCK_CONSTRAINT, queueing_lock=None) from exc
-        raise exceptions.ConnectorException(f"Database error: {exc}") from exc
-    except sqlite3.Error as exc:
-        raise exceptions.ConnectorException(f"Database error: {exc}") from exc
+        raise exceptions.ConnectorException(f"Database error: {said(exc)}") from exc
 
 
 def _one(rows: Rows) -> dict[str, Any]:
