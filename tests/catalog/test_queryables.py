@@ -21,6 +21,8 @@ from catalog.test_sorting import all_pages, decorate
 from graticule.catalog import OnConflict, SqlCatalog
 from graticule.catalog import sorting as sort_plan
 from graticule.catalog.sql import searching
+from graticule.catalog.sql.candidates import SqlCandidates
+from graticule.catalog.sql.ordering import SqlSortedCandidates
 from graticule.catalog.values import values_of
 from graticule.database import Connection, Database
 from graticule.errors import InvalidParameter
@@ -157,9 +159,12 @@ def test_an_index_answers_without_a_document(loaded: Loaded, monkeypatch: pytest
     expected = loaded.expected(search)
     assert expected
     opened: list[int] = []
-    monkeypatch.setattr(
-        "graticule.catalog.sql.candidates.SqlCandidates.failing", lambda _, rows: opened.append(len(rows)) or set()
-    )
+
+    def none_fail(_source: Any, rows: Any) -> set[int]:
+        opened.append(len(rows))
+        return set()
+
+    monkeypatch.setattr(SqlCandidates, "failing", none_fail)
     for few in (1, 3_000):
         monkeypatch.setattr(searching, "_FEW", few)
         assert loaded.found(search) == expected
@@ -172,13 +177,13 @@ def test_a_collection_without_the_index_is_told_by_its_documents_only(
     search = Search(filter=parse_text("note = 'alpha'"), limit=1_000)
     expected = loaded.expected(search)
     looked: set[int] = set()
-    failing = searching.SqlCandidates.failing
+    failing = SqlCandidates.failing
 
     def note(source: Any, rows: Any) -> set[int]:
         looked.update(row[2] for row in rows if row[3])
         return failing(source, rows)
 
-    monkeypatch.setattr(searching.SqlCandidates, "failing", note)
+    monkeypatch.setattr(SqlCandidates, "failing", note)
     assert loaded.found(search) == expected
     in_b = [item["id"] for _, name, item in loaded.keyed if name == "b"]
     documents = [item for _, name, item in loaded.keyed if name == "a" and item["properties"].get("note") == "alpha"]
@@ -254,13 +259,13 @@ async def test_an_index_is_walked_to_the_end(
 ) -> None:
     plain, indexed, _ = twins
     walks: list[bool] = []
-    walk = searching.SqlSortedCandidates._walk_values
+    walk = SqlSortedCandidates._walk_values
 
     def noted(source: Any, *given: Any, missing: bool) -> Any:
         walks.append(missing)
         return walk(source, *given, missing=missing)
 
-    monkeypatch.setattr(searching.SqlSortedCandidates, "_walk_values", noted)
+    monkeypatch.setattr(SqlSortedCandidates, "_walk_values", noted)
     monkeypatch.setattr(sort_plan, "_FEW", 1)
     for sortby in ("mixed", "-mixed"):
         query = {"sortby": sortby, "collections": ["dense", "ties"], "limit": 25}
