@@ -22,7 +22,7 @@ from graticule.access import (
     open_tokens,
 )
 from graticule.catalog import Catalog, SqlCatalog
-from graticule.configuration import Configuration, forget_collection
+from graticule.configuration import Configuration, Indexing, forget_collection
 from graticule.database import Connection, Database, open_database
 from graticule.ingestion.collection_assets import CollectionAssets
 from graticule.ingestion.service import TASKS, Ingestion
@@ -53,6 +53,7 @@ class Services:
     updater: Updater
     collection_assets: CollectionAssets
     configuration: Configuration
+    indexing: Indexing
     sources: Sources
 
     def forget_collection(self, tx: Connection, collection_id: str) -> None:
@@ -74,7 +75,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         database = open_database(settings)
         stack.callback(database.close)
         engine = Engine(database, worker_name=f"{socket.gethostname()}-{os.getpid()}")
-        catalog = SqlCatalog(database)
+        catalog = SqlCatalog(database, strict_queryables=settings.strict_queryables)
+        indexing = Indexing(database=database, catalog=catalog, engine=engine)
         issuer = open_issuer(database, sealer, settings)
         hrefs = ManagedHrefs(issuer.catalog_id.replace("-", ""))
         store = AssetStore.local(settings.assets_dir)
@@ -110,7 +112,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 hrefs=hrefs,
                 folder=settings.uploads_dir,
             ),
-            configuration=Configuration(database=database, catalog=catalog),
+            configuration=Configuration(
+                database=database, catalog=catalog, indexing=indexing, strict=settings.strict_queryables
+            ),
+            indexing=indexing,
             sources=Sources(settings=settings, database=database, sealer=sealer),
         )
 
@@ -148,4 +153,5 @@ async def open_work(services: Services) -> AsyncIterator[None]:
             updater=services.updater,
             forget_collection=services.forget_collection,
         ).register()
+        services.indexing.register()
         yield

@@ -59,6 +59,11 @@ class Settings(BaseSettings):
         None, description="Master key for secrets at rest, at least 32 characters. Default: a file in the data folder."
     )
 
+    # --- search
+    strict_queryables: bool = Field(
+        False, description="Refuse filter, query and sortby on properties that no collection searched declares."
+    )
+
     # --- identity
     audience: CommaList = Field((AUDIENCE,), description="Audiences that a token may name.")
     oidc_issuer: str | None = Field(None, description="An OIDC issuer whose tokens are accepted beside our own.")

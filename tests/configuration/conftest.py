@@ -8,8 +8,9 @@ import orjson
 import pytest
 
 from graticule.catalog import Catalog, SqlCatalog
-from graticule.configuration import Configuration
+from graticule.configuration import Configuration, Indexing
 from graticule.database import Database
+from graticule.workflows import Engine, Timing
 
 AddCollection = Callable[[str], None]
 
@@ -35,7 +36,19 @@ def add_collection(database: Database, catalog: Catalog) -> AddCollection:
 
 
 @pytest.fixture
-def configuration(database: Database, catalog: Catalog, add_collection: AddCollection) -> Configuration:
+def engine(database: Database) -> Engine:
+    return Engine(database, worker_name="test", timing=Timing(heartbeat=0.1, polling=0.1, wake=0.02))
+
+
+@pytest.fixture
+def indexing(database: Database, catalog: Catalog, engine: Engine) -> Indexing:
+    return Indexing(database=database, catalog=catalog, engine=engine, slice_size=3)
+
+
+@pytest.fixture
+def configuration(
+    database: Database, catalog: Catalog, indexing: Indexing, add_collection: AddCollection
+) -> Configuration:
     """With one collection, ``naip``."""
     add_collection("naip")
-    return Configuration(database=database, catalog=catalog)
+    return Configuration(database=database, catalog=catalog, indexing=indexing)

@@ -96,22 +96,22 @@ async def get_collection_queryables(call: Call) -> Response:
     """``GET …/queryables``: a JSON schema."""
     collection_id = call.path["collectionId"]
     properties = await call.services.configuration.queryables(collection_id)
-    return _schema(call.links.to("stac", "collections", collection_id, "queryables"), properties)
+    return _schema(call, call.links.to("stac", "collections", collection_id, "queryables"), properties)
 
 
 async def get_queryables(call: Call) -> Response:
     """``GET /stac/queryables``: those of all collections together."""
-    return _schema(call.links.to("stac", "queryables"), await call.services.configuration.catalog_queryables())
+    return _schema(call, call.links.to("stac", "queryables"), await call.services.configuration.catalog_queryables())
 
 
-def _schema(url: str, properties: dict[str, JsonObject]) -> Response:
+def _schema(call: Call, url: str, properties: dict[str, JsonObject]) -> Response:
     body = {
         "$id": url,
         "$schema": "http://json-schema.org/draft-07/schema#",
         "type": "object",
         "title": "STAC Queryables.",
-        # Other properties can be filtered by too; these are the ones that somebody described.
-        "additionalProperties": True,
+        # Whether other properties can be filtered by too (OGC API Features part 3, requirement 8).
+        "additionalProperties": not call.services.configuration.strict,
         "properties": properties,
     }
     response = json_response(body)

@@ -15,7 +15,7 @@ from graticule.catalog import CollectionRecord
 from graticule.errors import InvalidParameter
 from graticule.stac.documents import JsonObject, Link
 from graticule.stac.fields import FieldSelection
-from graticule.stac.links import with_links
+from graticule.stac.links import QUERYABLES, with_links
 
 JSON = "application/json"
 GEOJSON = "application/geo+json"
@@ -77,6 +77,11 @@ def collection_links(links: Links, collection_id: str) -> list[Link]:
         {"rel": "parent", "type": JSON, "href": links.to("stac", "")},
         {"rel": "root", "type": JSON, "href": links.to("stac", "")},
         {"rel": "self", "type": JSON, "href": links.to("stac", "collections", collection_id)},
+        {
+            "rel": QUERYABLES,
+            "type": "application/schema+json",
+            "href": links.to("stac", "collections", collection_id, "queryables"),
+        },
     ]
 
 

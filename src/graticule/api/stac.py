@@ -17,7 +17,7 @@ from graticule.catalog import ItemPage
 from graticule.errors import InvalidParameter
 from graticule.stac.documents import JsonObject, Link
 from graticule.stac.fields import FieldSelection, parse_fields
-from graticule.stac.links import feature_collection
+from graticule.stac.links import QUERYABLES, feature_collection
 from graticule.stac.search import Search, parse_search
 from graticule.workflows.journal import Operation
 
@@ -77,7 +77,7 @@ async def landing_page(call: Call) -> Response:
             "href": links.to("openapi.json"),
         },
         {
-            "rel": "http://www.opengis.net/def/rel/ogc/1.0/queryables",
+            "rel": QUERYABLES,
             "type": "application/schema+json",
             "href": links.to("stac", "queryables"),
         },

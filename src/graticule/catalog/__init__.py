@@ -4,13 +4,16 @@ Entry points: `Catalog` (the promise), `SqlCatalog` (keeps it), `check_searchabl
 `prepare_item` (do the work of writing that needs no transaction).
 """
 
-from graticule.catalog.base import Catalog, CollectionRecord, ItemPage, OnConflict
+from graticule.catalog.base import Catalog, CollectionRecord, IndexProgress, ItemPage, OnConflict
 from graticule.catalog.searchable import PreparedItem, check_searchable, prepare_item
 from graticule.catalog.sql.store import SqlCatalog
+from graticule.catalog.values import BUILT_IN
 
 __all__ = [
+    "BUILT_IN",
     "Catalog",
     "CollectionRecord",
+    "IndexProgress",
     "ItemPage",
     "OnConflict",
     "PreparedItem",

@@ -50,6 +50,18 @@ class ItemPage:
     estimate: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class IndexProgress:
+    """How far the index of a queryable is."""
+
+    #: Items read so far; of an index that is being removed, rows removed just now.
+    done: int
+    #: Items of the collection; None where that is not the measure.
+    total: int | None
+    #: There is nothing left to do.
+    ended: bool
+
+
 class Catalog(Protocol):
     """The collections and items of one GeoCatalog. Documents go in and come out unchanged.
 
@@ -126,4 +138,26 @@ class Catalog(Protocol):
 
     def remove_items(self, tx: Connection, collection_id: str, limit: int) -> list[str]:
         """Remove some items, at most `limit`; answers their ids. For deleting a collection in slices."""
+        ...
+
+    def declare_queryable(self, tx: Connection, collection_id: str, name: str, *, indexed: bool) -> bool:
+        """Let a property be known as queryable, with an index of its values or without.
+
+        True where there is work for `work_on_queryable`; until that has ended, searches do without the index.
+        """
+        ...
+
+    def withdraw_queryable(self, tx: Connection, collection_id: str, name: str) -> bool:
+        """Forget that; True where there is work for `work_on_queryable`."""
+        ...
+
+    def work_on_queryable(self, tx: Connection, collection_id: str, name: str, limit: int) -> IndexProgress:
+        """One slice of building or removing an index, over at most `limit` items."""
+        ...
+
+    async def property_types(self, collection_id: str | None = None) -> dict[str, set[str]]:
+        """Properties that occur in items of a collection (None: of all), and the JSON types of their values.
+
+        From a sample of items that is spread over their time; ordered by name. Raises NotFound.
+        """
         ...

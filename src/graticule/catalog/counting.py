@@ -29,11 +29,11 @@ def count(
     source: Candidates, question: Question, collections: Sequence[CollectionStatistics]
 ) -> tuple[int | None, int | None]:
     """The number of matches, or else about how many; (None, None) where either would cost more than the page."""
-    if question.by_document:
+    if question.by_document or question.by_value:
         return None, None
     scan = Scan(0)  # no document is looked into
     collections = [c for c in collections if c.n and question.may_hold(c.t0, c.t1)]
-    if question.ids is not None or _are_few(source, question, collections):
+    if question.ids is not None or question.keys is not None or _are_few(source, question, collections):
         return len(find(source, question, collections, None, sum(c.n for c in collections), scan)), None
     parts: Sequence[CollectionStatistics | CellStatistics] = collections
     if question.region is not None:

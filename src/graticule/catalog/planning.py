@@ -3,7 +3,7 @@
 Every way yields candidate rows in one order, (t, id, coll) descending, below an exclusive upper key; the exact test of
 footprints comes after. In this order:
 
-1. ids: look them up.
+1. ids, or a condition on a declared queryable whose index has few such items: look them up.
 2. No place, or the whole world: time first, one ordered read per collection, merged.
 3. A region of 1500 square degrees and more: time first over the newest few thousand rows, because most of them match;
    if that is not enough, the rest by 4, from the key reached.
@@ -38,6 +38,10 @@ _MOST_RANGES: Final = 2_000
 
 #: Documents are read in blocks of at most so many: they are large.
 _DOCUMENTS_AT_ONCE: Final = 500
+#: Conditions that only the indexes of queryables tell are checked in blocks of at most so many rows,
+_CHECKED_AT_ONCE: Final = 2_000
+#: and so many of these checks cost as much as one document.
+_CHECKS_PER_DOCUMENT: Final = 20
 #: A search that has found nothing goes on for so many times the limit of documents.
 _PATIENCE: Final = 5
 
@@ -86,6 +90,10 @@ class Question:
     by_column: bool = False
     #: And some that only their documents tell: see `Candidates.failing`.
     by_document: bool = False
+    #: And some that the indexes of queryables tell, row by row: see `Candidates.holding`.
+    by_value: bool = False
+    #: The pks of all items that can match, where an index told that they are few.
+    keys: tuple[int, ...] | None = None
 
     def may_hold(self, t0: int, t1: int) -> bool:
         """Can items between these instants match?"""
@@ -123,6 +131,10 @@ class Candidates(Protocol):
         """Candidates that have one of the question's ids, in no order."""
         ...
 
+    def of_keys(self, upper: Key) -> list[Row]:
+        """Candidates among the question's keys, in no order."""
+        ...
+
     def nth_key(self, coll: int, low: int, upper: Key, n: int) -> Key | None:
         """The key of the collection's n-th row below `upper`, matching or not; None if there are fewer."""
         ...
@@ -133,6 +145,10 @@ class Candidates(Protocol):
 
     def rows(self, coll: int, low: int, high: int, most: int) -> int:
         """How many rows of a collection have t in low..high, both included, counted up to `most`."""
+        ...
+
+    def holding(self, rows: Sequence[Row]) -> list[Row]:
+        """Those of the rows that meet the conditions on values of queryables."""
         ...
 
     def failing(self, rows: Sequence[Row]) -> set[int]:
@@ -154,17 +170,17 @@ class Scan:
     def __init__(self, limit: int) -> None:
         """Nothing is looked into yet."""
         self._limit = limit
-        self._looked = 0
+        self._looked = 0.0
         self._found = False
         #: The row where the search was broken off: matches behind it are not known.
         self.last: Row | None = None
 
-    def look(self, rows: Sequence[Row], failing: int) -> None:
-        """The documents of these rows were looked into, and so many of them fail."""
-        self._looked += len(rows)
-        self._found = self._found or len(rows) > failing
+    def look(self, last: Row, *, documents: int, checks: int, found: int) -> None:
+        """All rows down to `last` were looked at, in so many documents and index entries, and so many match."""
+        self._looked += documents + checks / _CHECKS_PER_DOCUMENT
+        self._found = self._found or found > 0
         if self._looked >= self._limit * (1 if self._found else _PATIENCE):
-            self.last = rows[-1]
+            self.last = last
 
 
 def find(
@@ -181,8 +197,8 @@ def find(
         return []
     upper = question.first_key(after)
     exact = Exact(source, question, scan)
-    if question.ids is not None:
-        rows = source.of_ids([c.coll for c in collections], upper)
+    if question.ids is not None or question.keys is not None:
+        rows = source.of_keys(upper) if question.ids is None else source.of_ids([c.coll for c in collections], upper)
         return exact.take(iter(sorted(rows, key=key_of, reverse=True)), count)
     region = question.region
     if region is None:
@@ -208,13 +224,15 @@ def key_of(row: Row) -> Key:
 
 
 class Exact:
-    """Keeps the rows whose footprint lies in the region, and whose document meets the conditions."""
+    """Keeps the rows whose footprint lies in the region, and that meet what only looking at them tells."""
 
     def __init__(self, source: Candidates, question: Question, scan: Scan) -> None:
-        """Read footprints and documents from `source`, as many documents as `scan` allows."""
+        """Read footprints, values and documents from `source`, as many as `scan` allows."""
         self._source = source
         self._region = question.region
         self._by_document = question.by_document
+        self._by_value = question.by_value
+        self._most = _DOCUMENTS_AT_ONCE if question.by_document else _CHECKED_AT_ONCE
         self._scan = scan
 
     def take(self, rows: Iterator[Row], count: int) -> list[Row]:
@@ -225,21 +243,28 @@ class Exact:
             candidates = list(islice(rows, block))
             if not candidates:
                 break
-            if self._region is not None:
-                candidates = self._keep(self._region, candidates)
-            if not self._by_document:
-                found += candidates
-                block *= 2
+            block *= 2
+            if not self._by_document and not self._by_value:
+                found += candidates if self._region is None else self._keep(self._region, candidates)
                 continue
-            block = min(block * 2, _DOCUMENTS_AT_ONCE)
-            for first in range(0, len(candidates), _DOCUMENTS_AT_ONCE):
-                part = candidates[first : first + _DOCUMENTS_AT_ONCE]
-                failing = self._source.failing(part)
-                found += [row for row in part if row[3] not in failing]
-                self._scan.look(part, len(failing))
+            block = min(block, self._most)
+            for first in range(0, len(candidates), self._most):
+                found += self._look(candidates[first : first + self._most])
                 if self._scan.last is not None:
                     return found[:count]
         return found[:count]
+
+    def _look(self, rows: list[Row]) -> list[Row]:
+        """Those of the rows that match; the cheapest question comes first."""
+        held = self._source.holding(rows) if self._by_value else rows
+        if self._region is not None:
+            held = self._keep(self._region, held)
+        documents, checks = (len(held) if self._by_document else 0), (len(rows) if self._by_value else 0)
+        if self._by_document and held:
+            failing = self._source.failing(held)
+            held = [row for row in held if row[3] not in failing]
+        self._scan.look(rows[-1], documents=documents, checks=checks, found=len(held))
+        return held
 
     def _keep(self, region: Region, rows: list[Row]) -> list[Row]:
         doubtful = [row[3] for row in rows if not region.surely_holds(row[4], row[5], row[6], row[7])]

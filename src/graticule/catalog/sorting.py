@@ -13,8 +13,8 @@ Two ways lead there. Where few items can match, they are all read and sorted. Wh
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from graticule.catalog.planning import (
@@ -28,6 +28,7 @@ from graticule.catalog.planning import (
     Scan,
     cells_of,
 )
+from graticule.catalog.values import MISSING, NUMBER
 from graticule.errors import InvalidParameter
 from graticule.stac.sorting import SortKey
 
@@ -35,9 +36,6 @@ from graticule.stac.sorting import SortKey
 _FEW: Final = 20_000
 #: So many documents are opened for one answer: a property without a column costs about 20 µs each.
 _MOST_DOCUMENTS: Final = 200_000
-
-#: Kinds of values, in their order; missing ones are behind the last, or in front of the first of a descending order.
-NUMBER, TEXT, BOOLEAN, MISSING = range(4)
 
 #: A place in the order: a value for each component of the sort keys, then t, id and coll.
 Place = tuple[int | float | str, ...]
@@ -50,7 +48,7 @@ COLUMNS: Final[dict[tuple[str, ...], tuple[str, type]]] = {
     ("properties", "platform"): ("platform", str),
 }
 #: Columns that may be null.
-NULLABLE: Final = frozenset({"cloud", "platform"})
+NULLABLE: Final = frozenset({"cloud", "platform", "value"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +56,8 @@ class Order:
     """What a search sorts by, with at least one key."""
 
     keys: tuple[SortKey, ...]
+    #: Paths of declared queryables whose values are known in every collection that is searched, and their numbers.
+    numbers: Mapping[tuple[str, ...], int] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -71,13 +71,30 @@ class Order:
 
     @property
     def documents(self) -> tuple[tuple[str, ...], ...]:
-        """Paths of the keys that have no column."""
-        return tuple(key.path for key in self.keys if key.path not in COLUMNS and key.path != ("collection",))
+        """Paths of the keys that have neither a column nor an index."""
+        return tuple(
+            key.path
+            for key in self.keys
+            if key.path not in COLUMNS and key.path != ("collection",) and key.path not in self.numbers
+        )
 
     @property
     def walk(self) -> str | None:
-        """The column whose index has this order, all in one direction."""
-        return COLUMNS[self.keys[0].path][0] if len(self.keys) == 1 and self.keys[0].path in COLUMNS else None
+        """The column whose index has this order, all in one direction; "value" of a declared queryable."""
+        if len(self.keys) != 1:
+            return None
+        path = self.keys[0].path
+        return "value" if path in self.numbers else COLUMNS[path][0] if path in COLUMNS else None
+
+    @property
+    def missing_kind(self) -> int:
+        """The kind of a missing value where the ties descend or not: last in either direction."""
+        return missing_kind(descending=self.descending)
+
+
+def missing_kind(*, descending: bool) -> int:
+    """The kind of a missing value: last in either direction."""
+    return NUMBER - 1 if descending else MISSING
 
 
 def order_of(sortby: Sequence[SortKey]) -> Order | None:
@@ -113,6 +130,10 @@ class SortedCandidates(Candidates, Protocol):
         """Candidates that have one of the question's ids."""
         ...
 
+    def sorted_keys(self, low: int, high: int, after: Place | None, limit: int) -> list[Row]:
+        """Candidates among the question's keys."""
+        ...
+
 
 def find_sorted(
     source: SortedCandidates,
@@ -135,9 +156,13 @@ def find_sorted(
     low = min(question.least_t(c.maxdur) for c in collections)
     high = FOREVER if question.end is None else question.end
     colls = [c.coll for c in collections]
-    chunk = count if question.region is None and not question.by_document else max(8, 3 * count)
+    looks = question.by_document or question.by_value
+    chunk = count if question.region is None and not looks else max(8, 3 * count)
     if question.ids is not None:
         rows = _read(lambda after, limit: source.sorted_ids(colls, low, high, after, limit), after, chunk)
+        return exact.take(rows, count)
+    if question.keys is not None:
+        rows = _read(lambda after, limit: source.sorted_keys(low, high, after, limit), after, chunk)
         return exact.take(rows, count)
     in_time = _in_time(source, question, collections, _MOST_DOCUMENTS if order.documents else _FEW)
     cells = None if question.region is None else cells_of(source, question, question.region, collections)
@@ -149,7 +174,8 @@ def find_sorted(
         name = ".".join(order.documents[0])
         raise InvalidParameter(
             f"sortby: '{name[:60]}' is not indexed, and more than {_MOST_DOCUMENTS} items would have to be sorted: "
-            "narrow the search by collections, bbox or datetime, or sort by datetime, id, eo:cloud_cover or platform.",
+            "narrow the search by collections, bbox or datetime, declare it as a queryable with create_index, or sort "
+            "by datetime, id, eo:cloud_cover or platform.",
             target="sortby",
         )
     if cells is not None and in_cells <= in_time:
@@ -200,7 +226,7 @@ def _walked(
     """Merge the walks of the collections."""
     chunk = min(count, max(6, 2 * count // len(collections)))
     phases = [False, True] if order.walk in NULLABLE else [False]
-    if after is not None and len(phases) > 1 and after[0] != (NUMBER if order.walk == "cloud" else TEXT):
+    if after is not None and len(phases) > 1 and after[0] == order.missing_kind:
         phases = [True]
 
     def leg(coll: int) -> Iterator[Row]:

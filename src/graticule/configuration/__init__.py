@@ -2,10 +2,11 @@
 
 Refuses: to render a tile or evaluate a filter; what is kept here is checked when written and given back unchanged.
 
-Entry points: `Configuration` for the API; `Kind` names what a collection has several of; the functions of `store` for
-other rooms' transactions, `forget_collection` among them.
+Entry points: `Configuration` for the API; `Indexing` for workers; `Kind` names what a collection has several of; the
+functions of `store` for other rooms' transactions, `forget_collection` among them.
 """
 
+from graticule.configuration.indexing import Indexing
 from graticule.configuration.models import (
     Kind,
     Mosaic,
@@ -19,6 +20,7 @@ from graticule.configuration.store import forget_collection
 
 __all__ = [
     "Configuration",
+    "Indexing",
     "Kind",
     "Mosaic",
     "PartitionType",

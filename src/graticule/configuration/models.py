@@ -103,7 +103,7 @@ class Queryable(TypedDict, total=False):
 
     name: str
     definition: JsonObject  #: JSON schema of the property
-    create_index: bool
+    create_index: bool  #: only with true its values are indexed, in the background
     data_type: str  #: one of `DATA_TYPES`
 
 
@@ -122,9 +122,15 @@ MAX_ZOOM = 30
 DEFAULT_TILE_SETTINGS: TileSettings = {"minZoom": 0, "maxItemsPerTile": 35, "defaultLocation": None}
 DEFAULT_PARTITION_TYPE: PartitionType = {"scheme": "none"}
 
+_ITEM = "https://schemas.stacspec.org/v1.0.0/item-spec/json-schema/item.json"
 #: Every collection can be filtered by these (api.md 2.5); a queryable of the same name takes their place.
 BUILT_IN_QUERYABLES: dict[str, JsonObject] = {
-    "id": {"title": "Item ID", "type": "string"},
-    "datetime": {"title": "Acquired", "type": "string", "format": "date-time"},
+    "id": {"title": "Item ID", "type": "string", "$ref": f"{_ITEM}#/definitions/core/allOf/2/properties/id"},
+    "datetime": {
+        "title": "Acquired",
+        "type": "string",
+        "format": "date-time",
+        "$ref": "https://schemas.stacspec.org/v1.0.0/item-spec/json-schema/datetime.json#/properties/datetime",
+    },
     "geometry": {"title": "Geometry", "$ref": "https://geojson.org/schema/Geometry.json"},
 }

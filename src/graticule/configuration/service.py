@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from graticule.catalog import Catalog
+from graticule.catalog import BUILT_IN, Catalog
 from graticule.configuration import store
+from graticule.configuration.indexing import Indexing
 from graticule.configuration.models import BUILT_IN_QUERYABLES, Kind, PartitionType, Queryable, TileSettings
 from graticule.configuration.validation import (
     check_entries,
@@ -29,8 +30,13 @@ class Configuration:
     a document raise `InvalidRequestBody`, whose message and target name the member that is wrong.
     """
 
-    def __init__(self, *, database: Database, catalog: Catalog) -> None:
-        """Take the parts this room works with; the catalog says which collections there are."""
+    def __init__(self, *, database: Database, catalog: Catalog, indexing: Indexing, strict: bool = False) -> None:
+        """Take the parts this room works with; the catalog says which collections there are.
+
+        Where it is `strict`, it refuses to search by other properties than the queryables.
+        """
+        self._indexing = indexing
+        self.strict = strict
         self._database = database
         self._catalog = catalog
 
@@ -59,7 +65,13 @@ class Configuration:
             Conflict: one of the ids is taken; nothing was added.
         """
         documents = check_entries(kind, document)
-        await self._write(collection_id, lambda tx: store.add(tx, collection_id, kind, documents))
+
+        def write(tx: Connection) -> None:
+            store.add(tx, collection_id, kind, documents)
+            for one in documents:
+                self._declare(tx, collection_id, kind, one)
+
+        await self._write(collection_id, write)
         return documents
 
     async def replace(self, collection_id: str, kind: Kind, entry_id: str, document: Any) -> JsonObject:
@@ -69,7 +81,12 @@ class Configuration:
             NotFound: there is none of this id.
         """
         checked = check_entry(kind, document, entry_id)
-        await self._write(collection_id, lambda tx: store.replace(tx, collection_id, kind, checked))
+
+        def write(tx: Connection) -> None:
+            store.replace(tx, collection_id, kind, checked)
+            self._declare(tx, collection_id, kind, checked)
+
+        await self._write(collection_id, write)
         return checked
 
     async def remove(self, collection_id: str, kind: Kind, entry_id: str) -> None:
@@ -78,7 +95,18 @@ class Configuration:
         Raises:
             NotFound: there is none of this id.
         """
-        await self._write(collection_id, lambda tx: store.remove(tx, collection_id, kind, entry_id))
+
+        def write(tx: Connection) -> None:
+            store.remove(tx, collection_id, kind, entry_id)
+            if kind is Kind.QUERYABLE:
+                self._indexing.withdraw(tx, collection_id, entry_id)
+
+        await self._write(collection_id, write)
+
+    def _declare(self, tx: Connection, collection_id: str, kind: Kind, document: JsonObject) -> None:
+        if kind is Kind.QUERYABLE:
+            indexed = document.get("create_index") is True
+            self._indexing.declare(tx, collection_id, document["name"], indexed=indexed)
 
     # --- tile settings, partition type
 
@@ -116,8 +144,13 @@ class Configuration:
     # --- what can be filtered by
 
     async def queryables(self, collection_id: str) -> dict[str, JsonObject]:
-        """The properties that a collection's items can be filtered by: name → JSON schema."""
-        return _schemas(await self._read(collection_id, lambda tx: store.queryables(tx, collection_id)))
+        """The properties that a collection's items can be filtered by: name → JSON schema.
+
+        First those that every collection has, then those that were declared, then others that items were found to
+        have; of these last only such as may be asked for.
+        """
+        declared = await self._read(collection_id, lambda tx: store.queryables(tx, collection_id))
+        return _schemas(declared) | self._found(declared, await self._catalog.property_types(collection_id))
 
     async def catalog_queryables(self) -> dict[str, JsonObject]:
         """The same for a search in all collections: their union, as the STAC API's filter extension allows.
@@ -126,9 +159,16 @@ class Configuration:
         """
         collections = {record.id for record in await self._catalog.collections()}
         found = await self._database.read(store.all_queryables)
-        return _schemas([queryable for collection_id, queryable in found if collection_id in collections])
+        declared = [queryable for collection_id, queryable in found if collection_id in collections]
+        return _schemas(declared) | self._found(declared, await self._catalog.property_types())
 
     # --- inside
+
+    def _found(self, declared: list[Queryable], types: dict[str, set[str]]) -> dict[str, JsonObject]:
+        """Schemas of properties that nobody declared."""
+        known = BUILT_IN_QUERYABLES.keys() | {queryable["name"] for queryable in declared}
+        names = [name for name in types if name not in known and (not self.strict or name in BUILT_IN)]
+        return {name: _found_schema(types[name]) for name in names}
 
     async def _read(self, collection_id: str, work: Callable[[Connection], T]) -> T:
         return await self._database.read(partial(self._with_collection, collection_id=collection_id, work=work))
@@ -141,6 +181,11 @@ class Configuration:
         if record is None or record.deleting:
             raise NotFound(f"Collection '{collection_id}' does not exist.", target="collectionId")
         return work(tx)
+
+
+def _found_schema(types: set[str]) -> JsonObject:
+    """Of a property whose values have these types."""
+    return {} if not types else {"type": next(iter(types)) if len(types) == 1 else sorted(types)}
 
 
 def _schemas(queryables: list[Queryable]) -> dict[str, JsonObject]:

@@ -18,8 +18,10 @@ from graticule.stac.documents import JsonObject, Link
 ITEM_HEAD = b'{"type":"Feature","links":['
 COLLECTION_HEAD = b'{"type":"Collection","links":['
 
+#: From a landing page or a Collection to its queryables (OGC API Features part 3, clause 7).
+QUERYABLES = "http://www.opengis.net/def/rel/ogc/1.0/queryables"
 #: Link relations that the server provides; a client's own of these kinds are replaced (api.md 2.2, 2.6).
-SERVER_RELATIONS = frozenset({"self", "root", "parent", "collection", "items"})
+SERVER_RELATIONS = frozenset({"self", "root", "parent", "collection", "items", QUERYABLES})
 
 
 def stored_form(document: JsonObject) -> JsonObject:

@@ -21,6 +21,8 @@ from graticule.stac.datetimes import now_us
 
 #: Statuses that an operation never leaves.
 TERMINAL = frozenset({"Succeeded", "Failed", "Canceled"})
+#: The type of operations that build or remove the index of a queryable: their items do not wait to be ingested.
+INDEX_QUERYABLE = "IndexQueryable"
 STATUSES = ("Pending", "Running", "Succeeded", "Canceled", "Canceling", "Failed")
 
 
@@ -179,7 +181,8 @@ def unfinished_items(tx: Connection) -> int:
     return int(
         tx.value(
             "SELECT coalesce(sum(total-succeeded-failed-canceled), 0) FROM operations"
-            " WHERE status IN ('Pending', 'Running', 'Canceling')"
+            " WHERE status IN ('Pending', 'Running', 'Canceling') AND type<>:index",
+            {"index": INDEX_QUERYABLE},
         )
     )
 
@@ -188,6 +191,14 @@ def start(tx: Connection, operation: Operation) -> None:
     """Pending → Running; anything else stays as it is."""
     if operation.status == "Pending":
         _move(tx, operation, "Running", started=now_us())
+
+
+def progress(tx: Connection, operation: Operation, *, done: int, total: int) -> None:
+    """How far an operation is that goes over items of its own accord."""
+    tx.execute(
+        "UPDATE operations SET succeeded=:done, total=:total WHERE pk=:pk",
+        {"pk": operation.pk, "done": min(done, total), "total": total},
+    )
 
 
 def succeed(tx: Connection, operation: Operation) -> None:

@@ -43,6 +43,8 @@ class SqlCandidates:
             self._where += " AND i.x0 IS NOT NULL"
         self._where += conditions.where
         self._values |= conditions.values
+        self._holding = conditions.holding
+        self._keys = question.keys
         self._residual = conditions.residual
         self._names: dict[int, str] = {}
         self._asked: Sequence[tuple[int, CellRange]] = ()
@@ -66,6 +68,10 @@ class SqlCandidates:
         d = self._dialect
         return self._read(d.of_ids(self._where), upper, colls=d.integers(colls), ids=d.texts(self._ids or ()))
 
+    def of_keys(self, upper: Key) -> list[Row]:
+        """See `planning.Candidates`."""
+        return self._read(self._dialect.of_keys(self._where), upper, keys=self._dialect.integers(self._keys or ()))
+
     def nth_key(self, coll: int, low: int, upper: Key, n: int) -> Key | None:
         """See `planning.Candidates`."""
         row = self._tx.one(self._dialect.nth_key, {"coll": coll, "low": low, "n": n - 1, **_key(upper)})
@@ -84,6 +90,12 @@ class SqlCandidates:
         """See `planning.Candidates`."""
         values = {"coll": coll, "low": low, "high": high, "most": most}
         return int(self._tx.value(self._dialect.rows, values))
+
+    def holding(self, rows: Sequence[Row]) -> list[Row]:
+        """See `planning.Candidates`."""
+        pks = self._dialect.integers(row[3] for row in rows)
+        held = {row[0] for row in self._tx.all(self._dialect.holding(self._holding), {**self._values, "pks": pks})}
+        return [row for row in rows if row[3] in held]
 
     def failing(self, rows: Sequence[Row]) -> set[int]:
         """See `planning.Candidates`."""

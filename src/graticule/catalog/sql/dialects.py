@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from graticule.catalog.cells import CellRange
+from graticule.catalog.values import MISSING
 from graticule.database import Connection, Database
 
 _ROW: Final = "i.t, i.id, i.coll, i.pk, i.x0, i.y0, i.x1, i.y1"
@@ -45,6 +46,7 @@ _SOURCES: Final = {
         "json_each(:colls) c CROSS JOIN json_each(:ids) q CROSS JOIN items i INDEXED BY i_id",
         "i.coll = c.value AND i.id = q.value",
     ),
+    "keys": ("json_each(:keys) q CROSS JOIN items i", "i.pk = q.value"),
 }
 #: The same in PostgreSQL, where {} takes the further condition.
 _POSTGRES_SOURCES: Final = {
@@ -54,6 +56,7 @@ _POSTGRES_SOURCES: Final = {
     ),
     "collections": "(SELECT * FROM items i WHERE i.coll = ANY(:colls::int8[]) {} OFFSET 0) i",
     "ids": "(SELECT * FROM items i WHERE i.coll = ANY(:colls::int8[]) AND i.id = ANY(:ids::text[]) {} OFFSET 0) i",
+    "keys": "(SELECT * FROM items i WHERE i.pk = ANY(:keys::int8[]) {} OFFSET 0) i",
 }
 #: A document in PostgreSQL, which keeps no NUL: as in texts that are handed over, U+FFFD stands for it.
 _POSTGRES_DOCUMENT: Final = r"""
@@ -87,6 +90,25 @@ class Dialect(Protocol):
         """Candidate rows: :colls, :ids, :key_*."""
         ...
 
+    def of_keys(self, where: str) -> str:
+        """Candidate rows: :keys (of pks), :key_*."""
+        ...
+
+    def holding(self, where: str) -> str:
+        """The pks among :pks of rows that meet a condition."""
+        ...
+
+    def keys_of_values(self, where: str) -> str:
+        """The pks of rows of ``item_values v`` that meet a condition: :colls, :most."""
+        ...
+
+    def of_values(self, number: int, values: str, where: str, *, missing: bool, descending: bool, started: bool) -> str:
+        """As `of_walk`, by the index of a queryable: :coll, :limit; :key_*, where `started` and not `missing`.
+
+        Where `started` also :value_kind, :value and :value_text.
+        """
+        ...
+
     #: t, id, coll of row :n + 1 of a collection: :coll, :low, :key_*.
     nth_key: str
     #: How many rows, counted up to :most: :coll, :low, :high.
@@ -107,6 +129,9 @@ class Dialect(Protocol):
     #: Two statements that delete :pks.
     delete_items: str
     delete_bodies: str
+    #: Two that delete from ``item_values``: the rows of :pks, and only those of :number.
+    delete_values: str
+    delete_values_of: str
 
     #: The id of the collection of ``i``.
     collection_id: str
@@ -121,8 +146,8 @@ class Dialect(Protocol):
     def all_candidates(self, source: str, where: str, *, documents: int) -> str:
         """Rows and every column that can be sorted by.
 
-        They are those of "cells" (:cells), of "collections" (:colls), or of "ids" (:colls, :ids). With `documents`
-        properties also ``found``, their values: :path1, :path2, …
+        They are those of "cells" (:cells), "collections" (:colls), "ids" (:colls, :ids) or "keys" (:keys). With
+        `documents` properties also ``found``, their values: :path1, :path2, …
         """
         ...
 
@@ -195,6 +220,8 @@ class SqliteDialect:
           AND cell IN (SELECT json_extract(value, '$[0]') FROM json_each(:cells))"""
     delete_items = "DELETE FROM items WHERE pk IN (SELECT value FROM json_each(:pks))"
     delete_bodies = "DELETE FROM bodies WHERE pk IN (SELECT value FROM json_each(:pks))"
+    delete_values = "DELETE FROM item_values WHERE pk IN (SELECT value FROM json_each(:pks))"
+    delete_values_of = f"{delete_values} AND number = :number"
 
     def of_collection(self, where: str) -> str:
         """See `Dialect`."""
@@ -220,6 +247,29 @@ class SqliteDialect:
         return f"""
             SELECT {_ROW} FROM json_each(:colls) c CROSS JOIN json_each(:ids) q CROSS JOIN items i INDEXED BY i_id
             WHERE i.coll = c.value AND i.id = q.value AND {_BELOW} {where}"""
+
+    def of_keys(self, where: str) -> str:
+        """See `Dialect`."""
+        return f"""
+            SELECT {_ROW} FROM json_each(:keys) q CROSS JOIN items i WHERE i.pk = q.value AND {_BELOW} {where}"""
+
+    def holding(self, where: str) -> str:
+        """See `Dialect`."""
+        return f"SELECT i.pk FROM json_each(:pks) q CROSS JOIN items i WHERE i.pk = q.value {where}"
+
+    def keys_of_values(self, where: str) -> str:
+        """See `Dialect`."""
+        return f"""
+            SELECT v.pk FROM json_each(:colls) q CROSS JOIN item_values v
+            WHERE v.coll = q.value {where} LIMIT :most"""
+
+    def of_values(self, number: int, values: str, where: str, *, missing: bool, descending: bool, started: bool) -> str:
+        """See `Dialect`."""
+        kinds, beyond, order = _value_walk(missing=missing, descending=descending, started=started)
+        return f"""
+            SELECT {_ROW}, {values} FROM item_values v CROSS JOIN items i
+            WHERE v.coll = :coll AND v.number = {number} {kinds} {beyond} AND i.pk = v.pk {where}
+            ORDER BY {order} LIMIT :limit"""
 
     def of_walk(self, column: str, values: str, where: str, *, missing: bool, descending: bool, started: bool) -> str:
         """See `Dialect`."""
@@ -314,6 +364,8 @@ class PostgresDialect:
     drop_cells = "DELETE FROM grid WHERE coll = :coll AND n = 0 AND cell = ANY(:cells::int8[])"
     delete_items = "DELETE FROM items WHERE pk = ANY(:pks::int8[])"
     delete_bodies = "DELETE FROM bodies WHERE pk = ANY(:pks::int8[])"
+    delete_values = "DELETE FROM item_values WHERE pk = ANY(:pks::int8[])"
+    delete_values_of = f"{delete_values} AND number = :number"
 
     def of_collection(self, where: str) -> str:
         """See `Dialect`."""
@@ -340,6 +392,26 @@ class PostgresDialect:
         return f"""
             SELECT {_ROW} FROM items i
             WHERE i.coll = ANY(:colls::int8[]) AND i.id = ANY(:ids::text[]) AND {_BELOW} {where}"""
+
+    def of_keys(self, where: str) -> str:
+        """See `Dialect`."""
+        return f"SELECT {_ROW} FROM items i WHERE i.pk = ANY(:keys::int8[]) AND {_BELOW} {where}"
+
+    def holding(self, where: str) -> str:
+        """See `Dialect`."""
+        return f"SELECT i.pk FROM items i WHERE i.pk = ANY(:pks::int8[]) {where}"
+
+    def keys_of_values(self, where: str) -> str:
+        """See `Dialect`."""
+        return f"SELECT v.pk FROM item_values v WHERE v.coll = ANY(:colls::int8[]) {where} LIMIT :most"
+
+    def of_values(self, number: int, values: str, where: str, *, missing: bool, descending: bool, started: bool) -> str:
+        """See `Dialect`."""
+        kinds, beyond, order = _value_walk(missing=missing, descending=descending, started=started)
+        return f"""
+            SELECT {_ROW}, {values} FROM item_values v CROSS JOIN LATERAL (
+                SELECT * FROM items i WHERE i.pk = v.pk {where} OFFSET 0) i
+            WHERE v.coll = :coll AND v.number = {number} {kinds} {beyond} ORDER BY {order} LIMIT :limit"""
 
     def of_walk(self, column: str, values: str, where: str, *, missing: bool, descending: bool, started: bool) -> str:
         """See `Dialect`."""
@@ -406,6 +478,19 @@ class PostgresDialect:
         """From the sequence of the table."""
         sql = "SELECT nextval(pg_get_serial_sequence('items', 'pk')) FROM generate_series(1, :count)"
         return [row[0] for row in tx.all(sql, {"count": count})]
+
+
+def _value_walk(*, missing: bool, descending: bool, started: bool) -> tuple[str, str, str]:
+    """Conditions and order of a walk over ``item_values v``: those that miss the value, or the others."""
+    columns, place = "v.t, v.id, v.coll", ":key_t, :key_id, :key_coll"
+    if not missing:
+        columns = f"v.kind, v.value, v.text, {columns}"
+        place = f":value_kind, :value, :value_text, {place}"
+    # Two upper bounds on one column may start the scan at the looser one: the place is the closer.
+    bounded = started and descending and not missing
+    kinds = f"AND v.kind = {MISSING}" if missing else "" if bounded else f"AND v.kind < {MISSING}"
+    beyond = f"AND ({columns}) {'<' if descending else '>'} ({place})" if started else ""
+    return kinds, beyond, ", ".join(f"{name} DESC" if descending else name for name in columns.split(", "))
 
 
 def dialect_of(database: Database) -> Dialect:

@@ -1,16 +1,20 @@
 """A filter as SQL conditions on the columns of an item, as far as that says exactly the same.
 
-SQL and CQL2 have the same three-valued logic, so AND, OR and NOT carry over. What has no column is left to be checked
-on the documents: opening a document costs the same there, and its meaning then has one implementation.
+SQL and CQL2 have the same three-valued logic, so AND, OR and NOT carry over. Properties without a column that are
+declared as queryables are found in the index of their values (see `graticule.catalog.sql.conditions`). What has
+neither is left to be checked on the documents: opening a document costs the same there, and its meaning then has one
+implementation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from graticule.catalog.narrowing import DATETIME, literal_span, property_first
+from graticule.catalog.sql.conditions import Lead, ValueConditions
+from graticule.catalog.sql.queryables import Indexed
 from graticule.stac.cql2.evaluation import Filter
 from graticule.stac.cql2.expressions import Array, Expression, Literal, Operation, Property, Span
 from graticule.stac.cql2.operators import COMPARISONS
@@ -53,6 +57,16 @@ _TIME_COMPARISONS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """A condition on the values of queryables, which costs a look into their index per row."""
+
+    #: Beginning with AND.
+    sql: str
+    #: Index rows that say the same as the whole part, where there is such a range of them.
+    lead: Lead | None
+
+
+@dataclass(frozen=True, slots=True)
 class Conditions:
     """What candidates must meet beside the bounds of their question."""
 
@@ -61,28 +75,56 @@ class Conditions:
     values: Mapping[str, Any]
     #: What only the documents tell.
     residual: Filter | None
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def holding(self) -> str:
+        """All checks in one."""
+        return "".join(check.sql for check in self.checks)
 
 
-def compile_filter(parts: Sequence[Expression], collections: Mapping[str, int]) -> Conditions:
-    """Conditions for parts that must all hold; `collections` are the numbers of their ids."""
-    compiler = _Compiler(collections)
-    where, left = "", []
+def compile_filter(
+    parts: Sequence[Expression],
+    collections: Mapping[str, int],
+    indexed: Mapping[str, Indexed] | None = None,
+    searched: Collection[int] = (),
+) -> Conditions:
+    """Conditions for parts that must all hold.
+
+    `collections` are the numbers of their ids; `indexed` the names whose values are known, and `searched` the
+    collections that the search is about.
+    """
+    compiler = _Compiler(collections, indexed or {})
+    where, left, checks = "", [], []
     for part in parts:
+        compiler.values_of.used.clear()
         condition = compiler.condition(part)
         if condition is None:
             left.append(part)
-        else:
+            continue
+        used = [one.colls for one in compiler.values_of.used]
+        if not used:
             where += f" AND {condition}"
+            continue
+        covered = frozenset.intersection(*used)
+        if covered.issuperset(searched):
+            checks.append(Check(f" AND {condition}", compiler.values_of.lead(part)))
+            continue
+        left.append(part)  # collections without the index are told by their documents
+        if covered:
+            numbers = ", ".join(map(str, sorted(covered)))
+            checks.append(Check(f" AND (i.coll NOT IN ({numbers}) OR {condition})", None))
     residual = Filter(left[0] if len(left) == 1 else Operation("and", tuple(left))) if left else None
-    return Conditions(where, compiler.values, residual)
+    return Conditions(where, compiler.values, residual, tuple(checks))
 
 
 class _Compiler:
     """Writes conditions and binds every literal."""
 
-    def __init__(self, collections: Mapping[str, int]) -> None:
+    def __init__(self, collections: Mapping[str, int], indexed: Mapping[str, Indexed]) -> None:
         self._collections = collections
         self.values: dict[str, Any] = {}
+        self.values_of = ValueConditions(indexed, self._bind)
 
     def condition(self, node: Expression) -> str | None:
         """Exactly this condition, or None."""
@@ -103,6 +145,8 @@ class _Compiler:
         subject, *others = node.args
         if subject == DATETIME:
             return self._time(node.op, others)
+        if isinstance(subject, Property) and subject in self.values_of:
+            return self.values_of.condition(node)
         if node.op == "in":
             members = others[0].members if isinstance(others[0], Array) else ()
             parts = [self._comparison("=", subject, member) for member in members]

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from graticule.catalog.planning import CellStatistics, Question, Row
-from graticule.catalog.sorting import BOOLEAN, COLUMNS, MISSING, NULLABLE, NUMBER, TEXT, Order, Place
+from graticule.catalog.sorting import COLUMNS, NULLABLE, Order, Place, missing_kind
 from graticule.catalog.sql.candidates import SqlCandidates
 from graticule.catalog.sql.dialects import Dialect
 from graticule.catalog.sql.filtering import Conditions
+from graticule.catalog.values import BOOLEAN, MISSING, NUMBER, TEXT
 from graticule.database import Connection
 
 
@@ -41,17 +42,18 @@ def components_of(order: Order, dialect: Dialect) -> list[Component]:
                 found.append(Component(f"coalesce(i.{column}, {_nothing(kind)})", key.descending, kind))
             else:
                 found.append(Component(f"i.{column}", key.descending, kind))
+        elif key.path in order.numbers:
+            rows = f"item_values v WHERE v.pk = i.pk AND v.number = {order.numbers[key.path]} AND v.kind <= {MISSING}"
+            kinds = f"CASE v.kind WHEN {MISSING} THEN {last} ELSE v.kind END"
+            found.append(Component(f"(SELECT {kinds} FROM {rows})", key.descending, int))
+            found.append(Component(f"(SELECT v.value FROM {rows})", key.descending, float))
+            found.append(Component(f"(SELECT v.text FROM {rows})", key.descending, str))
         else:
             kind_sql, number, text = dialect.property_values(next(documents), (NUMBER, TEXT, BOOLEAN, last))
             found.append(Component(kind_sql, key.descending, int))
             found.append(Component(number, key.descending, float))
             found.append(Component(text, key.descending, str))
     return found
-
-
-def missing_kind(*, descending: bool) -> int:
-    """The kind of a missing value: last in either direction."""
-    return NUMBER - 1 if descending else MISSING
 
 
 class SqlSortedCandidates(SqlCandidates):
@@ -82,6 +84,8 @@ class SqlSortedCandidates(SqlCandidates):
 
     def walk(self, coll: int, low: int, high: int, after: Place | None, limit: int, *, missing: bool) -> list[Row]:
         """See `sorting.SortedCandidates`."""
+        if self._order.walk == "value":
+            return self._walk_values(coll, low, high, after, limit, missing=missing)
         down = self._order.descending
         column = None if missing else self._order.walk
         by_time = column in (None, "t")
@@ -111,6 +115,26 @@ class SqlSortedCandidates(SqlCandidates):
         rows: list[Any] = self._tx.all(sql, {**self._values, **values})
         return rows
 
+    def _walk_values(
+        self, coll: int, low: int, high: int, after: Place | None, limit: int, *, missing: bool
+    ) -> list[Row]:
+        """The walk over the index of a declared queryable."""
+        kind = str(self._order.missing_kind) if missing else "v.kind"
+        values: dict[str, Any] = {"coll": coll, "low": low, "high": high, "limit": limit}
+        if after is not None:
+            values |= dict(zip(("key_t", "key_id", "key_coll"), after[-3:], strict=True))
+            values |= dict(zip(("value_kind", "value", "value_text"), after, strict=False))
+        sql = self._dialect.of_values(
+            self._order.numbers[self._order.keys[0].path],
+            f"{kind} AS s0, v.value AS s1, v.text AS s2",
+            f"{self._where} AND i.t >= :low AND i.t <= :high",
+            missing=missing,
+            descending=self._order.descending,
+            started=after is not None,
+        )
+        rows: list[Any] = self._tx.all(sql, {**self._values, **values})
+        return rows
+
     def sorted_cells(
         self, cells: Sequence[CellStatistics], low: int, high: int, after: Place | None, limit: int
     ) -> list[Row]:
@@ -130,6 +154,11 @@ class SqlSortedCandidates(SqlCandidates):
         ids = d.texts(self._ids or ())
         return self._sorted("ids", after, colls=d.integers(colls), ids=ids, low=low, high=high, limit=limit)
 
+    def sorted_keys(self, low: int, high: int, after: Place | None, limit: int) -> list[Row]:
+        """See `sorting.SortedCandidates`."""
+        keys = self._dialect.integers(self._keys or ())
+        return self._sorted("keys", after, keys=keys, low=low, high=high, limit=limit)
+
     def _sorted(self, source: str, after: Place | None, **values: Any) -> list[Row]:
         """Read all candidates, sort them, and answer the first beyond a place."""
         where = f"{self._where} AND i.t >= :low AND i.t <= :high"
@@ -137,7 +166,7 @@ class SqlSortedCandidates(SqlCandidates):
         names = "".join(f", {name}" for name in self._columns)
         beyond = "" if after is None else f"WHERE {self._beyond}"
         # What comes from a document is taken out once; columns are cheaper to read again than to keep.
-        kept = "MATERIALIZED" if self._paths else "NOT MATERIALIZED"
+        kept = "MATERIALIZED" if self._paths or self._order.numbers else "NOT MATERIALIZED"
         sql = f"""
             WITH found AS {kept} ({found}),
             valued AS {kept} (SELECT i.t, i.id, i.coll, i.pk, i.x0, i.y0, i.x1, i.y1,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 from graticule.catalog.base import ItemPage
 from graticule.catalog.counting import count
@@ -12,21 +13,41 @@ from graticule.catalog.planning import CollectionStatistics, Question, Row, Scan
 from graticule.catalog.sorting import Order, Place, find_sorted, order_of, place_of
 from graticule.catalog.sql.candidates import SqlCandidates, statistics_of
 from graticule.catalog.sql.dialects import Dialect
-from graticule.catalog.sql.filtering import Conditions, compile_filter
+from graticule.catalog.sql.filtering import Check, Conditions, compile_filter
 from graticule.catalog.sql.ordering import SqlSortedCandidates, components_of
+from graticule.catalog.sql.queryables import Known, known
 from graticule.catalog.tokens import decode_token, encode_token
+from graticule.catalog.values import BUILT_IN
 from graticule.database import Connection
+from graticule.errors import InvalidParameter
+from graticule.stac.cql2.properties import properties_of
 from graticule.stac.search import Search
 
+#: So many items that an index tells of are looked up, rather than met in the order of the search.
+_FEW: Final = 3_000
 
-def answer(tx: Connection, *, dialect: Dialect, search: Search, scan_limit: int) -> ItemPage:
-    """The page that a search asks for."""
+
+def answer(tx: Connection, *, dialect: Dialect, search: Search, scan_limit: int, strict: bool = False) -> ItemPage:
+    """The page that a search asks for; `strict` refuses properties that no collection declares."""
     narrowing = Narrowing(search)
-    conditions = _conditions(tx, narrowing)
-    question = _question(narrowing, conditions)
+    order = order_of(search.sortby)
     collections = statistics_of(tx, narrowing.collections)
+    names = _names(narrowing, order)
+    about = Known()
+    if names:
+        asked = {step for name in names for step in _with_objects(name)} if strict else names
+        about = known(tx, asked, {one.coll for one in collections})
+    if strict:
+        _refuse_unknown(names, search, about)
+    if order is not None and about.indexed:
+        order = _with_numbers(order, about, collections)
+    conditions = _conditions(tx, narrowing, about, collections)
+    keys = None
+    if conditions.checks and narrowing.ids is None:
+        conditions, keys = _few(tx, dialect, conditions, collections)
+    question = _question(narrowing, conditions, keys)
     candidates = SqlCandidates(tx, dialect, question, conditions)
-    source = _Source(tx, dialect, question, conditions, collections, candidates)
+    source = _Source(tx, dialect, question, conditions, collections, candidates, order)
     rows, token = source.page(search, Scan(scan_limit))
     docs = {row[0]: row[1] for row in tx.all(dialect.bodies, {"pks": dialect.integers(row[3] for row in rows)})}
     matched, estimate = None, None
@@ -49,10 +70,11 @@ class _Source:
     conditions: Conditions
     collections: Sequence[CollectionStatistics]
     candidates: SqlCandidates
+    order: Order | None
 
     def page(self, search: Search, scan: Scan) -> tuple[list[Row], str | None]:
         """The rows of the page, and the token of the next."""
-        order = order_of(search.sortby)
+        order = self.order
         # One more than a page holds: whether it exists decides whether there is a next page.
         wanted = search.limit + 1
         rows = self._newest(search, wanted, scan) if order is None else self._sorted(search, order, wanted, scan)
@@ -78,14 +100,90 @@ class _Source:
         return find_sorted(source, self.question, self.collections, order, after, wanted, scan)
 
 
-def _conditions(tx: Connection, narrowing: Narrowing) -> Conditions:
+def _names(narrowing: Narrowing, order: Order | None) -> set[str]:
+    """The properties that neither a column nor a parameter tells of."""
+    names = {one.name for part in narrowing.left for one in properties_of(part) if not one.of_item}
+    if order is not None:
+        names |= {".".join(path[1:]) for path in order.documents}
+    return names - BUILT_IN
+
+
+def _with_numbers(order: Order, about: Known, collections: Sequence[CollectionStatistics]) -> Order:
+    """The order with what is indexed in all collections; a name with dots leads elsewhere there than in a filter."""
+    colls = {one.coll for one in collections}
+    numbers: dict[tuple[str, ...], int] = {
+        path: about.indexed[path[1]].number
+        for path in order.documents
+        if len(path) == 2 and path[1] in about.indexed and about.indexed[path[1]].colls >= colls
+    }
+    return replace(order, numbers=numbers)
+
+
+def _conditions(
+    tx: Connection, narrowing: Narrowing, about: Known, collections: Sequence[CollectionStatistics]
+) -> Conditions:
     if not narrowing.left:
         return Conditions("", {}, None)
     numbers = {row[0]: row[1] for row in tx.all("SELECT id, coll FROM collections")}
-    return compile_filter(narrowing.left, numbers)
+    return compile_filter(narrowing.left, numbers, about.indexed, {one.coll for one in collections})
 
 
-def _question(narrowing: Narrowing, conditions: Conditions) -> Question:
+def _few(
+    tx: Connection, dialect: Dialect, conditions: Conditions, collections: Sequence[CollectionStatistics]
+) -> tuple[Conditions, tuple[int, ...] | None]:
+    """Rule 1 of the plan: where an index knows that few items meet a condition, only they are candidates.
+
+    Answers the conditions that are left to be checked, and the pks.
+    """
+    left = []
+    keys: set[int] | None = None
+    for check in conditions.checks:
+        found = _keys(tx, dialect, check, conditions, collections)
+        if found is None:
+            left.append(check)
+        else:
+            keys = found if keys is None else keys & found
+    if keys is None:
+        return conditions, None
+    return replace(conditions, checks=tuple(left)), tuple(sorted(keys))
+
+
+def _keys(
+    tx: Connection, dialect: Dialect, check: Check, conditions: Conditions, collections: Sequence[CollectionStatistics]
+) -> set[int] | None:
+    """The pks of all items that meet a condition; None where they are many, or no index has them together."""
+    if check.lead is None:
+        return None
+    found: set[int] = set()
+    colls = dialect.integers(one.coll for one in collections)
+    for where in check.lead.ranges:
+        values = {**conditions.values, "colls": colls, "most": _FEW - len(found)}
+        found.update(row[0] for row in tx.all(dialect.keys_of_values(where), values))
+        if len(found) >= _FEW:
+            return None
+    return found
+
+
+def _with_objects(name: str) -> set[str]:
+    """The name, and those of the objects that it may lead into."""
+    steps = name.split(".")
+    return {".".join(steps[:n]) for n in range(1, len(steps) + 1)}
+
+
+def _refuse_unknown(names: Iterable[str], search: Search, about: Known) -> None:
+    """Raise for a property that nobody declared; a declared object declares what is in it."""
+    sorted_by = {".".join(key.path[1:]) for key in search.sortby}
+    for name in sorted(names):
+        if about.declared.isdisjoint(_with_objects(name)):
+            parameter = "sortby" if name in sorted_by else "filter"
+            raise InvalidParameter(
+                f"{parameter}: '{name[:60]}' is no queryable of the collections that are searched: take one that their "
+                "queryables name, or declare it there (GRATICULE_STRICT_QUERYABLES lets no others through).",
+                target=parameter,
+            )
+
+
+def _question(narrowing: Narrowing, conditions: Conditions, keys: tuple[int, ...] | None) -> Question:
     region = narrowing.region
     world = region is not None and region.is_world
     return Question(
@@ -96,4 +194,6 @@ def _question(narrowing: Narrowing, conditions: Conditions) -> Question:
         end=narrowing.end,
         by_column=bool(conditions.where),
         by_document=conditions.residual is not None,
+        by_value=bool(conditions.checks),
+        keys=keys,
     )

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from graticule.catalog.base import CollectionRecord, ItemPage, OnConflict
+from graticule.catalog.base import CollectionRecord, IndexProgress, ItemPage, OnConflict
 from graticule.catalog.searchable import PreparedItem, prepare_item
+from graticule.catalog.sql import queryables, sampling
 from graticule.catalog.sql.companions import COMPANIONS
 from graticule.catalog.sql.dialects import dialect_of
 from graticule.catalog.sql.writing import ItemWriter
@@ -28,11 +29,20 @@ _ITEM: Final = """
 class SqlCatalog:
     """The `Catalog` in a `Database`. Its methods are described there."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], int] = now_us, scan_limit: int = SCAN_LIMIT) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], int] = now_us,
+        scan_limit: int = SCAN_LIMIT,
+        strict_queryables: bool = False,
+    ) -> None:
         """Over an open database; `clock` answers microseconds since 1970 UTC.
 
-        A search whose filter needs the documents ends its page after about `scan_limit` of them.
+        A search whose filter needs the documents ends its page after about `scan_limit` of them. With
+        `strict_queryables` one that names a property which no collection declares is refused.
         """
+        self._strict = strict_queryables
         self._database = database
         self._dialect = dialect_of(database)
         self._clock = clock
@@ -77,8 +87,18 @@ class SqlCatalog:
         from graticule.catalog.sql.searching import answer  # noqa: PLC0415
 
         return await self._database.read(
-            partial(answer, dialect=self._dialect, search=search, scan_limit=self._scan_limit)
+            partial(answer, dialect=self._dialect, search=search, scan_limit=self._scan_limit, strict=self._strict)
         )
+
+    async def property_types(self, collection_id: str | None = None) -> dict[str, set[str]]:
+        """Properties that occur, and the JSON types of their values. Raises NotFound."""
+
+        def read(tx: Connection) -> dict[str, set[str]]:
+            if collection_id is not None:
+                self._visible(tx, collection_id)
+            return sampling.property_types(tx, None if collection_id is None else self._number(tx, collection_id))
+
+        return await self._database.read(read)
 
     # --- writes: collections
 
@@ -132,6 +152,25 @@ class SqlCatalog:
         """The record as this transaction sees it, also while the collection is being deleted."""
         row = tx.one(f"{_COLLECTION} WHERE id = :id", {"id": collection_id})
         return None if row is None else _record(row)
+
+    # --- writes: queryables
+
+    def declare_queryable(self, tx: Connection, collection_id: str, name: str, *, indexed: bool) -> bool:
+        """See `Catalog.declare_queryable`; nothing happens where there is no such collection."""
+        coll = self._number(tx, collection_id)
+        return coll is not None and queryables.declare(tx, coll, name, indexed=indexed)
+
+    def withdraw_queryable(self, tx: Connection, collection_id: str, name: str) -> bool:
+        """See `Catalog.withdraw_queryable`."""
+        coll = self._number(tx, collection_id)
+        return coll is not None and queryables.withdraw(tx, coll, name)
+
+    def work_on_queryable(self, tx: Connection, collection_id: str, name: str, limit: int) -> IndexProgress:
+        """See `Catalog.work_on_queryable`."""
+        coll = self._number(tx, collection_id)
+        if coll is None:
+            return IndexProgress(0, 0, ended=True)
+        return queryables.work_on(tx, self._dialect, coll, name, limit)
 
     # --- writes: items
 

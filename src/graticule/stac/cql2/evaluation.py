@@ -31,6 +31,7 @@ from graticule.stac.cql2.expressions import (
     Span,
 )
 from graticule.stac.cql2.parsing import read_time
+from graticule.stac.cql2.properties import descend
 from graticule.stac.cql2.spatial import Place, holds
 from graticule.stac.geometry import read_geometry
 
@@ -151,7 +152,7 @@ class _Evaluation:
 
     def _value_of(self, node: Property) -> Any:
         if not node.of_item:
-            return _descend(self._properties, node.name)
+            return descend(self._properties, node.name)
         return self._collection if node.name == "collection" else self._item.get(node.name)
 
     def _interval(self, node: Expression) -> Span | None:
@@ -195,21 +196,6 @@ def _place_of(value: object) -> Place | None:
         return Place(read_geometry(value))
     except ValueError:  # none, or none that can be read
         return None
-
-
-def _descend(properties: _Document, name: str) -> Any:
-    """A property by its name, or by a path of names; a name may itself have dots."""
-    if name in properties:
-        return properties[name]
-    at = name.find(".")
-    while at > 0:
-        inner = properties.get(name[:at])
-        if isinstance(inner, Mapping):
-            found = _descend(inner, name[at + 1 :])
-            if found is not None:
-                return found
-        at = name.find(".", at + 1)
-    return None
 
 
 def _time(value: object) -> Span | None:
