@@ -39,6 +39,8 @@ CONFORMANCE = (
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/oas30",
     "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf/filter",
     "https://api.stacspec.org/v1.0.0-rc.2/item-search#filter",
+    "https://api.stacspec.org/v1.0.0-rc.1/item-search#free-text",
+    "https://api.stacspec.org/v1.0.0-rc.1/ogcapi-features#free-text",
     "https://api.stacspec.org/v1.0.0/collections",
     "https://api.stacspec.org/v1.0.0/core",
     "https://api.stacspec.org/v1.0.0/item-search",
@@ -55,7 +57,7 @@ CONFORMANCE = (
 MAX_SEARCH_BYTES = 1_000_000
 
 #: Query parameters that may be repeated.
-_LISTS = ("collections", "collection", "ids", "bbox", "sortby", "fields")
+_LISTS = ("collections", "collection", "ids", "bbox", "sortby", "fields", "q")
 
 
 async def landing_page(call: Call) -> Response:
@@ -294,8 +296,8 @@ ITEMS = COLLECTION + "/items"
 ITEM = ITEMS + "/{itemId}"
 _SIGN = ("sign", "duration")
 _FILTER = ("filter", "filter-lang", "filter-crs")
-_CONDITIONS = ("limit", "bbox", "datetime", "query", "sortby", "token", *_FILTER, "filter_lang", "filter_crs")
-_LIST = ("limit", "bbox", "datetime", "query", "sortby", "fields", "token", *_FILTER, *_SIGN)
+_CONDITIONS = ("limit", "bbox", "datetime", "q", "query", "sortby", "token", *_FILTER, "filter_lang", "filter_crs")
+_LIST = ("limit", "bbox", "datetime", "q", "query", "sortby", "fields", "token", *_FILTER, *_SIGN)
 
 ENDPOINTS = (
     Endpoint("GET", "/stac", landing_page, Role.READER, "Landing page"),

@@ -12,6 +12,7 @@ from graticule.stac.bbox import BBox, parse_bbox
 from graticule.stac.cql2 import Expression, parse_filter
 from graticule.stac.cql2.expressions import all_of
 from graticule.stac.datetimes import TimeInterval, parse_datetime
+from graticule.stac.free_text import TextQuery, parse_q
 from graticule.stac.geometry import Shape, parse_shape
 from graticule.stac.query import parse_query
 from graticule.stac.sorting import SortKey, parse_sortby
@@ -40,6 +41,8 @@ class Search:
     filter: Expression | None = None
     #: The order; empty: newest first, then by id. See `graticule.catalog.sorting` for ties and missing values.
     sortby: tuple[SortKey, ...] = ()
+    #: What the texts of items must hold (the parameter ``q``).
+    text: TextQuery | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be asked together."""
@@ -71,6 +74,7 @@ def parse_search(parameters: Mapping[str, Any]) -> Search:
         token=optional("token", _parse_token),
         filter=all_of(parse_filter(parameters), optional("query", parse_query)),
         sortby=optional("sortby", parse_sortby) or (),
+        text=optional("q", parse_q),
     )
 
 

@@ -13,6 +13,7 @@ from graticule.catalog.sorting import Order, Place, find_sorted, order_of, place
 from graticule.catalog.sql.candidates import SqlCandidates, statistics_of
 from graticule.catalog.sql.dialects import Dialect
 from graticule.catalog.sql.filtering import Conditions, compile_filter
+from graticule.catalog.sql.free_text import with_text
 from graticule.catalog.sql.ordering import SqlSortedCandidates, components_of
 from graticule.catalog.tokens import decode_token, encode_token
 from graticule.database import Connection
@@ -23,8 +24,10 @@ def answer(tx: Connection, *, dialect: Dialect, search: Search, scan_limit: int)
     """The page that a search asks for."""
     narrowing = Narrowing(search)
     conditions = _conditions(tx, narrowing)
-    question = _question(narrowing, conditions)
     collections = statistics_of(tx, narrowing.collections)
+    if search.text is not None:
+        conditions, collections = with_text(tx, search.text, narrowing, conditions, collections)
+    question = _question(narrowing, conditions)
     candidates = SqlCandidates(tx, dialect, question, conditions)
     source = _Source(tx, dialect, question, conditions, collections, candidates)
     rows, token = source.page(search, Scan(scan_limit))
