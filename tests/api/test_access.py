@@ -60,6 +60,8 @@ READERS = {
     "GET /inma/operations/{operationId}",
     "GET /sas/token/{collectionId}",
     "GET /sas/sign",
+    "POST /stac/collections/search",
+    "GET /stac/collection-queryables",
 }
 
 ADMINISTRATORS = {

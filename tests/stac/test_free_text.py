@@ -77,8 +77,9 @@ def test_nothing_asked_is_no_condition(question: object) -> None:
 @pytest.mark.parametrize(
     ("question", "reason"),
     [
-        ("!!!", "has no word"), ("fox,!", "has no word"), (",", "has no word"), ('"', "no partner"), ('"fox', "no partner"),
-        ("(fox", "not closed"), ("fox)", "not expected"), ("fox AND", "missing at the end"), ("AND fox", "before 'AND'"),
+        ("!!!", "has no word"), ("fox,!", "has no word"), (",", "has no word"), ('"', "no partner"),
+        ('"fox', "no partner"), ("(fox", "not closed"), ("fox)", "not expected"), ("fox AND", "missing at the end"),
+        ("AND fox", "before 'AND'"),
         ("fox OR OR cat", "before 'OR'"), ("()", "before ')'"), ('""', "has no word"), ("NOT", "missing at the end"),
         ('fox "cat"', "not expected"), (5, "give a text"), ({"a": 1}, "give a text"), (["a", 5], "give a text"),
         ("(" * 50 + "a" + ")" * 50, "nested"), ("NOT " * 50 + "a", "nested"), ("é" * MAX_BYTES, "longer than"),

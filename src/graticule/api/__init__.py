@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from graticule.api import assets, collection_assets, configuration, health, identity, ingestion, sas, sources, stac
+from graticule.api import (
+    assets,
+    collection_assets,
+    configuration,
+    discovery,
+    health,
+    identity,
+    ingestion,
+    sas,
+    sources,
+    stac,
+)
 from graticule.api.routing import Call, Endpoint, json_response
 
 #: Everything that is served. Those without a role are public: health, issuer discovery and keys, the managed-identity
@@ -15,6 +26,7 @@ from graticule.api.routing import Call, Endpoint, json_response
 ENDPOINTS: tuple[Endpoint, ...] = (
     *health.ENDPOINTS,
     *identity.ENDPOINTS,
+    *discovery.ENDPOINTS,
     *stac.ENDPOINTS,
     *collection_assets.ENDPOINTS,
     *configuration.ENDPOINTS,

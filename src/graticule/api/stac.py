@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from graticule import __version__
 from graticule.access import Role
-from graticule.api import wire
+from graticule.api import discovery, wire
 from graticule.api.documents import GEOJSON, JSON, Documents
 from graticule.api.routing import Call, Endpoint, json_response
 from graticule.catalog import ItemPage
@@ -39,8 +39,6 @@ CONFORMANCE = (
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/oas30",
     "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf/filter",
     "https://api.stacspec.org/v1.0.0-rc.2/item-search#filter",
-    "https://api.stacspec.org/v1.0.0-rc.1/item-search#free-text",
-    "https://api.stacspec.org/v1.0.0-rc.1/ogcapi-features#free-text",
     "https://api.stacspec.org/v1.0.0/collections",
     "https://api.stacspec.org/v1.0.0/core",
     "https://api.stacspec.org/v1.0.0/item-search",
@@ -51,6 +49,7 @@ CONFORMANCE = (
     "https://api.stacspec.org/v1.0.0/ogcapi-features#fields",
     "https://api.stacspec.org/v1.0.0/ogcapi-features#query",
     "https://api.stacspec.org/v1.0.0/ogcapi-features#sort",
+    *discovery.CONFORMANCE,
 )
 
 #: A search is a question, not data; a geometry of this size holds 50,000 corners.
@@ -107,17 +106,13 @@ async def conformance(_call: Call) -> Response:
 
 
 async def list_collections(call: Call) -> Response:
-    """``GET /stac/collections``: all of them, not paged."""
+    """``GET /stac/collections``: without conditions all of them, not paged."""
+    if discovery.is_collection_search(call):
+        return await discovery.search_collections_get(call)
     documents = Documents(call)
     records = await call.services.catalog.collections()
     body = b",".join([await documents.collection(record) for record in records])
-    links = call.links
-    ends: list[Link] = [
-        {"rel": "self", "type": JSON, "href": links.to("stac", "collections")},
-        {"rel": "parent", "type": JSON, "href": links.to("stac", "")},
-        {"rel": "root", "type": JSON, "href": links.to("stac", "")},
-    ]
-    tail = json_response({"links": ends}).body[1:]
+    tail = json_response({"links": discovery.collections_links(call)}).body[1:]
     return json_response(b'{"collections":[' + body + b"]," + bytes(tail))
 
 
@@ -298,12 +293,13 @@ _SIGN = ("sign", "duration")
 _FILTER = ("filter", "filter-lang", "filter-crs")
 _CONDITIONS = ("limit", "bbox", "datetime", "q", "query", "sortby", "token", *_FILTER, "filter_lang", "filter_crs")
 _LIST = ("limit", "bbox", "datetime", "q", "query", "sortby", "fields", "token", *_FILTER, *_SIGN)
+_COLLECTIONS = ("bbox", "datetime", "limit", "q", "query", "sortby", "fields", "token", *_FILTER, *_SIGN)
 
 ENDPOINTS = (
     Endpoint("GET", "/stac", landing_page, Role.READER, "Landing page"),
     Endpoint("GET", "/stac/", landing_page, Role.READER, "Landing page"),
     Endpoint("GET", "/stac/conformance", conformance, Role.READER, "Conformance classes"),
-    Endpoint("GET", COLLECTIONS, list_collections, Role.READER, "List collections", _SIGN),
+    Endpoint("GET", COLLECTIONS, list_collections, Role.READER, "List collections", _COLLECTIONS),
     Endpoint("POST", COLLECTIONS, create_collection, Role.ADMINISTRATOR, "Create a collection", status=202),
     Endpoint("GET", COLLECTION, get_collection, Role.READER, "Read a collection", _SIGN),
     Endpoint("PUT", COLLECTION, replace_collection, Role.ADMINISTRATOR, "Replace a collection"),

@@ -71,7 +71,7 @@ def parse_search(parameters: Mapping[str, Any]) -> Search:
         intersects=optional("intersects", parse_shape),
         datetime=optional("datetime", parse_datetime),
         limit=parse_limit(parameters.get("limit")),
-        token=optional("token", _parse_token),
+        token=optional("token", parse_token),
         filter=all_of(parse_filter(parameters), optional("query", parse_query)),
         sortby=optional("sortby", parse_sortby) or (),
         text=optional("q", parse_q),
@@ -116,7 +116,12 @@ def parse_names(name: str, value: object) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(one for one in names if one)) or None
 
 
-def _parse_token(value: object) -> str:
+def parse_token(value: object) -> str:
+    """The ``token`` parameter.
+
+    Raises:
+        InvalidParameter: it is empty or no text.
+    """
     if not isinstance(value, str) or not value:
         raise InvalidParameter("token: take it from the 'next' link of the page before.", target="token")
     return value

@@ -48,10 +48,11 @@ def text_condition(tx: Connection, query: TextQuery, colls: Sequence[int]) -> Te
     if needed is None:
         return TextCondition(where, compiler.values, None, None)
     words = {f"w{n}": word for n, word in enumerate(sorted(needed))}
+    having_one = f"SELECT w.pk FROM item_words w WHERE w.word IN ({_bound(words)}) AND {_among(colls)}"
     found = tx.all(
         f"""
         SELECT i.id, i.coll FROM items i JOIN item_texts x ON x.pk = i.pk
-        WHERE i.pk IN (SELECT w.pk FROM item_words w WHERE w.word IN ({_bound(words)}) AND {_among(colls)}) AND {holds}""",
+        WHERE i.pk IN ({having_one}) AND {holds}""",
         {**words, **compiler.values},
     )
     ids, having = {row[0] for row in found}, frozenset(row[1] for row in found)
@@ -65,8 +66,8 @@ def with_text(
     query: TextQuery,
     narrowing: Narrowing,
     conditions: Conditions,
-    collections: Sequence[CollectionStatistics],
-) -> tuple[Conditions, Sequence[CollectionStatistics]]:
+    collections: list[CollectionStatistics],
+) -> tuple[Conditions, list[CollectionStatistics]]:
     """What candidates must meet, and where they can be, with a question beside; `narrowing` may get ids to look up."""
     found = text_condition(tx, query, [one.coll for one in collections])
     conditions = replace(conditions, where=conditions.where + found.where, values={**conditions.values, **found.values})
