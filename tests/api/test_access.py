@@ -62,6 +62,12 @@ READERS = {
     "GET /sas/sign",
     "POST /stac/collections/search",
     "GET /stac/collection-queryables",
+    "GET /stac/aggregations",
+    "GET /stac/aggregate",
+    "POST /stac/aggregate",
+    "GET /stac/collections/{collectionId}/aggregations",
+    "GET /stac/collections/{collectionId}/aggregate",
+    "POST /stac/collections/{collectionId}/aggregate",
 }
 
 ADMINISTRATORS = {

@@ -25,7 +25,14 @@ def documents() -> list[dict[str, Any]]:
     for number in range(60):
         boxes = [
             rng.choice(
-                [[-10, 0, 5, 5], [5, 5, 5, 5], [170, -20, -170, 10], [-180, -90, 180, 90], [0, 0, -5, 9, 9, 5], [20, 1, 30, 1]]
+                [
+                    [-10, 0, 5, 5],
+                    [5, 5, 5, 5],
+                    [170, -20, -170, 10],
+                    [-180, -90, 180, 90],
+                    [0, 0, -5, 9, 9, 5],
+                    [20, 1, 30, 1],
+                ]
             )
             for _ in range(rng.choice([1, 1, 3]))
         ]
@@ -106,7 +113,14 @@ CONDITIONS: list[tuple[dict[str, Any], Any]] = [
 ]  # fmt: skip
 CONDITIONS += [
     ({"bbox": box}, lambda d, box=box: in_box(d, box))
-    for box in ([5, 5, 6, 6], [21, 0, 22, 2], [-179, -5, -178, 0], [175, 5, -175, 6], [100, 50, 101, 51], [-180, 0, -180, 1])
+    for box in (
+        [5, 5, 6, 6],
+        [21, 0, 22, 2],
+        [-179, -5, -178, 0],
+        [175, 5, -175, 6],
+        [100, 50, 101, 51],
+        [-180, 0, -180, 1],
+    )
 ]
 CONDITIONS += [
     ({"datetime": f"{start}/{end}"}, lambda d, start=start, end=end: in_time(d, start, end))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.responses import Response
 
 from graticule.access import Role
 from graticule.api.documents import JSON, Documents
 from graticule.api.routing import Call, Endpoint, json_response
+from graticule.catalog.aggregating import Aggregation
 from graticule.catalog.collection_search import CollectionPage, find_collections
+from graticule.stac.aggregation import AGGREGATIONS, parse_aggregation
 from graticule.stac.collection_search import PARAMETERS, CollectionSearch, parse_collection_search
 from graticule.stac.documents import JsonObject, Link
 
@@ -23,6 +27,9 @@ CONFORMANCE = (
     "https://api.stacspec.org/v1.0.0-rc.1/collection-search#query",
     "https://api.stacspec.org/v1.0.0-rc.1/item-search#free-text",
     "https://api.stacspec.org/v1.0.0-rc.1/ogcapi-features#free-text",
+    "https://api.stacspec.org/v0.3.0/aggregation",
+    "https://api.stacspec.org/v0.3.0/aggregation#filter",
+    "https://api.stacspec.org/v0.3.0/aggregation#query",
     "https://api.stacspec.org/v1.1.0/collection-search#sort",
 )
 #: A search is a question, not data.
@@ -131,9 +138,116 @@ async def _collections(
     return json_response(b'{"collections":[' + body + b"]," + bytes(json_response(rest).body)[1:])
 
 
+# --- aggregation -----------------------------------------------------------------------------------------------------
+
+
+async def list_aggregations(call: Call) -> Response:
+    """``GET /stac/aggregations`` and the same of a collection: what can be asked for."""
+    path = await _scope(call)
+    return json_response(
+        {
+            "type": "AggregationCollection",
+            "aggregations": [
+                {"name": name, "title": title, **_types(name, data_type)}
+                for name, (data_type, title) in AGGREGATIONS.items()
+            ],
+            "links": [
+                *_above(call, path),
+                {"rel": "self", "type": JSON, "href": call.links.to(*path, "aggregations")},
+                *aggregation_links(call, *path)[:2],
+            ],
+        }
+    )
+
+
+async def aggregate_get(call: Call) -> Response:
+    """``GET /stac/aggregate`` and the same of a collection."""
+    return await _aggregate(call, call.lists(*_AGGREGATION_LISTS))
+
+
+async def aggregate_post(call: Call) -> Response:
+    """``POST /stac/aggregate`` and the same of a collection."""
+    return await _aggregate(call, await call.json_object(_MAX_BYTES))
+
+
+def aggregation_links(call: Call, *path: str) -> list[Link]:
+    """Links to both endpoints, of the catalog or of a collection (Aggregation extension, "STAC Endpoints")."""
+    aggregate = call.links.to(*path, "aggregate")
+    return [
+        {"rel": "aggregate", "type": JSON, "href": aggregate, "method": "GET"},
+        {"rel": "aggregate", "type": JSON, "href": aggregate, "method": "POST"},
+        {"rel": "aggregations", "type": JSON, "href": call.links.to(*path, "aggregations")},
+    ]
+
+
+async def _aggregate(call: Call, asked: Mapping[str, Any]) -> Response:
+    path = await _scope(call)
+    if "collectionId" in call.path:
+        asked = {**asked, "collections": [call.path["collectionId"]]}
+    found = await call.services.catalog.aggregate(parse_aggregation(asked))
+    return json_response(
+        {
+            "type": "AggregationCollection",
+            "aggregations": [_written(one) for one in found],
+            "links": [*_above(call, path), {"rel": "self", "type": JSON, "href": call.links.to(*path, "aggregate")}],
+        }
+    )
+
+
+async def _scope(call: Call) -> tuple[str, ...]:
+    """The path of what is aggregated; 404 for a collection that is not there."""
+    if "collectionId" not in call.path:
+        return ("stac",)
+    await call.services.catalog.collection(call.path["collectionId"])
+    return ("stac", "collections", call.path["collectionId"])
+
+
+def _above(call: Call, path: tuple[str, ...]) -> list[Link]:
+    links: list[Link] = [{"rel": "root", "type": JSON, "href": call.links.to("stac", "")}]
+    return [*links, {"rel": "collection", "type": JSON, "href": call.links.to(*path)}] if len(path) > 1 else links
+
+
+def _types(name: str, data_type: str) -> JsonObject:
+    if name.endswith("_frequency"):
+        return {"data_type": "frequency_distribution", "frequency_distribution_data_type": data_type}
+    return {"data_type": data_type}
+
+
+def _written(found: Aggregation) -> JsonObject:
+    document: JsonObject = {"name": found.name, "data_type": found.data_type}
+    if found.buckets is None:
+        return {**document, "value": found.value}
+    # Of intervals the buckets are times.
+    of_bucket = "datetime" if found.data_type.startswith("interval_") else found.data_type
+    buckets = [
+        {
+            "key": one.key,
+            "data_type": of_bucket,
+            "frequency": one.frequency,
+            **({} if one.start is None else {"from": one.start}),
+            **({} if one.end is None else {"to": one.end}),
+        }
+        for one in found.buckets
+    ]
+    return {**document, "buckets": buckets, "overflow": found.overflow}
+
+
 _SIGN = ("sign", "duration")
+_AGGREGATION_LISTS = ("collections", "collection", "ids", "bbox", "q", "aggregations")
+_OPTIONS = (
+    "aggregations", "datetime_frequency_interval", "centroid_geohash_grid_frequency_precision",
+    "bbox", "intersects", "datetime", "q", "query", "filter", "filter-lang", "filter-crs", "ids",
+)  # fmt: skip
+_OF_CATALOG = (*_OPTIONS, "collections", "collection")
+_COLLECTION = "/stac/collections/{collectionId}"
 
 ENDPOINTS = (
+    Endpoint("GET", "/stac/aggregations", list_aggregations, Role.READER, "List aggregations"),
+    Endpoint("GET", "/stac/aggregate", aggregate_get, Role.READER, "Count what a search finds", _OF_CATALOG),
+    Endpoint("POST", "/stac/aggregate", aggregate_post, Role.READER, "Count what a search finds"),
+    Endpoint("GET", f"{_COLLECTION}/aggregations", list_aggregations, Role.READER, "List aggregations"),
+    Endpoint("GET", f"{_COLLECTION}/aggregate", aggregate_get, Role.READER, "Count items of a collection", _OPTIONS),
+    Endpoint("POST", f"{_COLLECTION}/aggregate", aggregate_post, Role.READER, "Count items of a collection"),
     Endpoint("POST", "/stac/collections/search", search_collections_post, Role.READER, "Search collections", _SIGN),
     Endpoint("GET", "/stac/collection-queryables", collection_queryables, Role.READER, "Queryables for collections"),
 )

@@ -78,6 +78,8 @@ def collection_links(links: Links, collection_id: str) -> list[Link]:
         {"rel": "parent", "type": JSON, "href": links.to("stac", "")},
         {"rel": "root", "type": JSON, "href": links.to("stac", "")},
         {"rel": "self", "type": JSON, "href": links.to("stac", "collections", collection_id)},
+        {"rel": "aggregate", "type": JSON, "href": links.to("stac", "collections", collection_id, "aggregate")},
+        {"rel": "aggregations", "type": JSON, "href": links.to("stac", "collections", collection_id, "aggregations")},
     ]
 
 

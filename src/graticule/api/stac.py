@@ -80,6 +80,7 @@ async def landing_page(call: Call) -> Response:
             "type": "application/schema+json",
             "href": links.to("stac", "queryables"),
         },
+        *discovery.aggregation_links(call, "stac"),
     ]
     here += [
         {"rel": "child", "type": JSON, "href": links.to("stac", "collections", record.id)} for record in collections

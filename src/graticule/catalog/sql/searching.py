@@ -23,11 +23,11 @@ from graticule.stac.search import Search
 def answer(tx: Connection, *, dialect: Dialect, search: Search, scan_limit: int) -> ItemPage:
     """The page that a search asks for."""
     narrowing = Narrowing(search)
-    conditions = _conditions(tx, narrowing)
+    conditions = conditions_of(tx, narrowing)
     collections = statistics_of(tx, narrowing.collections)
     if search.text is not None:
         conditions, collections = with_text(tx, search.text, narrowing, conditions, collections)
-    question = _question(narrowing, conditions)
+    question = question_of(narrowing, conditions)
     candidates = SqlCandidates(tx, dialect, question, conditions)
     source = _Source(tx, dialect, question, conditions, collections, candidates)
     rows, token = source.page(search, Scan(scan_limit))
@@ -81,14 +81,16 @@ class _Source:
         return find_sorted(source, self.question, self.collections, order, after, wanted, scan)
 
 
-def _conditions(tx: Connection, narrowing: Narrowing) -> Conditions:
+def conditions_of(tx: Connection, narrowing: Narrowing) -> Conditions:
+    """What the filter asks of candidates beside its bounds."""
     if not narrowing.left:
         return Conditions("", {}, None)
     numbers = {row[0]: row[1] for row in tx.all("SELECT id, coll FROM collections")}
     return compile_filter(narrowing.left, numbers)
 
 
-def _question(narrowing: Narrowing, conditions: Conditions) -> Question:
+def question_of(narrowing: Narrowing, conditions: Conditions) -> Question:
+    """The bounds in the units of the tables."""
     region = narrowing.region
     world = region is not None and region.is_world
     return Question(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from graticule.catalog.aggregating import Aggregation
 from graticule.catalog.base import CollectionRecord, ItemPage, OnConflict
 from graticule.catalog.searchable import PreparedItem, prepare_item
 from graticule.catalog.sql.companions import COMPANIONS
@@ -13,6 +14,7 @@ from graticule.catalog.sql.dialects import dialect_of
 from graticule.catalog.sql.writing import ItemWriter
 from graticule.database import Connection, Database, Row
 from graticule.errors import CollectionDoesNotExist, Conflict, NotFound
+from graticule.stac.aggregation import AggregationRequest
 from graticule.stac.datetimes import now_us
 from graticule.stac.documents import Item
 from graticule.stac.search import Search
@@ -79,6 +81,12 @@ class SqlCatalog:
         return await self._database.read(
             partial(answer, dialect=self._dialect, search=search, scan_limit=self._scan_limit)
         )
+
+    async def aggregate(self, request: AggregationRequest) -> list[Aggregation]:
+        """Counts of what a search finds; see `Catalog.aggregate` for the errors."""
+        from graticule.catalog.sql.aggregation import aggregate  # noqa: PLC0415 - as above
+
+        return await self._database.read(partial(aggregate, dialect=self._dialect, request=request))
 
     # --- writes: collections
 

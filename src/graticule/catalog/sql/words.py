@@ -18,7 +18,7 @@ from graticule.stac.free_text import fields_of, folded
 INDEXED: Final = 64
 
 #: What a list of keys is compared with.
-_KEYS: Final = {"sqlite": "IN (SELECT value FROM json_each(:pks))", "postgresql": "= ANY(:pks::int8[])"}
+KEYS: Final = {"sqlite": "IN (SELECT value FROM json_each(:pks))", "postgresql": "= ANY(:pks::int8[])"}
 
 
 class Words:
@@ -41,7 +41,7 @@ class Words:
 
     def removed(self, tx: Connection, dialect: Dialect, coll: int, pks: Sequence[int]) -> None:
         """See `Companion`."""
-        rows = tx.all(f"SELECT pk, text FROM item_texts WHERE pk {_KEYS[tx.dialect]}", {"pks": dialect.integers(pks)})
+        rows = tx.all(f"SELECT pk, text FROM item_texts WHERE pk {KEYS[tx.dialect]}", {"pks": dialect.integers(pks)})
         texts = [(row[0], row[1]) for row in rows]
         if not texts:
             return
