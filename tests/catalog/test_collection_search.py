@@ -18,6 +18,11 @@ from graticule.errors import InvalidParameter
 from graticule.stac.collection_search import CollectionSearch, parse_collection_search
 from graticule.stac.datetimes import parse_instant
 
+BOXES = (
+    [-10, 0, 5, 5], [5, 5, 5, 5], [170, -20, -170, 10], [-180, -90, 180, 90], [0, 0, -5, 9, 9, 5], [20, 1, 30, 1],
+)  # fmt: skip
+SINCE = "2000-01-01T00:00:00Z"
+
 
 def documents() -> list[dict[str, Any]]:
     rng = random.Random(3)
@@ -37,7 +42,7 @@ def documents() -> list[dict[str, Any]]:
             for _ in range(rng.choice([1, 1, 3]))
         ]
         years = sorted(rng.sample(range(1990, 2030), 2))
-        interval = [f"{years[0]}-01-01T00:00:00Z", f"{years[1]}-01-01T00:00:00Z"]
+        interval: list[str | None] = [f"{years[0]}-01-01T00:00:00Z", f"{years[1]}-01-01T00:00:00Z"]
         interval = rng.choice([interval, [interval[0], None], [None, interval[1]]])
         document = {
             "type": "Collection",
@@ -105,10 +110,13 @@ CONDITIONS: list[tuple[dict[str, Any], Any]] = [
     ({"filter": "summaries.gsd < 20"}, lambda d: d.get("summaries", {}).get("gsd") == 10),
     ({"filter": "title IS NULL"}, lambda d: "title" not in d),
     ({"filter": "id IN ('c01', 'c05', 'x')"}, lambda d: d["id"] in {"c01", "c05"}),
-    ({"filter": "A_CONTAINS(keywords, ('radar', 'optical'))"}, lambda d: {"radar", "optical"} <= set(d.get("keywords", ()))),
-    ({"filter": "T_INTERSECTS(datetime, INTERVAL('2000-01-01T00:00:00Z', '..'))"}, lambda d: in_time(d, "2000-01-01T00:00:00Z", "..")),
-    ({"filter": "S_INTERSECTS(geometry, POLYGON((-9 1, -8 1, -8 2, -9 2, -9 1)))"}, lambda d: in_box(d, [-9, 1, -8, 2])),
-    ({"filter": "S_INTERSECTS(geometry, POLYGON((-175 1, -171 1, -171 2, -175 2, -175 1)))"}, lambda d: in_box(d, [-175, 1, -171, 2])),
+    (
+        {"filter": "A_CONTAINS(keywords, ('radar', 'optical'))"},
+        lambda d: {"radar", "optical"} <= set(d.get("keywords", ())),
+    ),
+    ({"filter": f"T_INTERSECTS(datetime, INTERVAL('{SINCE}', '..'))"}, lambda d: in_time(d, SINCE, "..")),
+    ({"filter": "S_INTERSECTS(geometry, BBOX(-9, 1, -8, 2))"}, lambda d: in_box(d, [-9, 1, -8, 2])),
+    ({"filter": "S_INTERSECTS(geometry, BBOX(-175, 1, -171, 2))"}, lambda d: in_box(d, [-175, 1, -171, 2])),
     ({"query": {"license": {"eq": "CC-BY-4.0"}}}, lambda d: d["license"] == "CC-BY-4.0"),
 ]  # fmt: skip
 CONDITIONS += [
@@ -124,7 +132,10 @@ CONDITIONS += [
 ]
 CONDITIONS += [
     ({"datetime": f"{start}/{end}"}, lambda d, start=start, end=end: in_time(d, start, end))
-    for start, end in (("2010-01-01T00:00:00Z", "2010-01-02T00:00:00Z"), ("..", "1999-01-01T00:00:00Z"), ("2028-06-01T00:00:00Z", ".."))
+    for start, end in (
+        ("2010-01-01T00:00:00Z", "2010-01-02T00:00:00Z"), ("..", "1999-01-01T00:00:00Z"),
+        ("2028-06-01T00:00:00Z", ".."),
+    )
 ]  # fmt: skip
 
 

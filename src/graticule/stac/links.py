@@ -1,7 +1,7 @@
 """The links of documents that this catalog serves, spliced into stored bytes without parsing them.
 
 A stored Item or Collection starts with its type and its own `links` array, which holds what the client sent except the
-kinds that the server provides (self, root, parent, collection, items). At read time the server's links, whose URLs
+kinds that the server provides (`SERVER_RELATIONS`). At read time the server's links, whose URLs
 depend on the request, go in front of them.
 """
 
@@ -19,7 +19,7 @@ ITEM_HEAD = b'{"type":"Feature","links":['
 COLLECTION_HEAD = b'{"type":"Collection","links":['
 
 #: Link relations that the server provides; a client's own of these kinds are replaced (api.md 2.2, 2.6).
-SERVER_RELATIONS = frozenset({"self", "root", "parent", "collection", "items"})
+SERVER_RELATIONS = frozenset({"self", "root", "parent", "collection", "items", "aggregate", "aggregations"})
 
 
 def stored_form(document: JsonObject) -> JsonObject:
