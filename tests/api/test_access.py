@@ -60,6 +60,14 @@ READERS = {
     "GET /inma/operations/{operationId}",
     "GET /sas/token/{collectionId}",
     "GET /sas/sign",
+    "POST /stac/collections/search",
+    "GET /stac/collection-queryables",
+    "GET /stac/aggregations",
+    "GET /stac/aggregate",
+    "POST /stac/aggregate",
+    "GET /stac/collections/{collectionId}/aggregations",
+    "GET /stac/collections/{collectionId}/aggregate",
+    "POST /stac/collections/{collectionId}/aggregate",
 }
 
 ADMINISTRATORS = {

@@ -8,7 +8,18 @@ from __future__ import annotations
 import orjson
 from starlette.responses import Response
 
-from graticule.api import assets, collection_assets, configuration, health, identity, ingestion, sas, sources, stac
+from graticule.api import (
+    assets,
+    collection_assets,
+    configuration,
+    discovery,
+    health,
+    identity,
+    ingestion,
+    sas,
+    sources,
+    stac,
+)
 from graticule.api.openapi import OPENAPI
 from graticule.api.openapi import openapi as described
 from graticule.api.routing import Call, Endpoint
@@ -18,6 +29,7 @@ from graticule.api.routing import Call, Endpoint
 ENDPOINTS: tuple[Endpoint, ...] = (
     *health.ENDPOINTS,
     *identity.ENDPOINTS,
+    *discovery.ENDPOINTS,
     *stac.ENDPOINTS,
     *collection_assets.ENDPOINTS,
     *configuration.ENDPOINTS,

@@ -29,7 +29,7 @@ class Documents:
     def __init__(self, call: Call, body: JsonObject | None = None, fields: FieldSelection | None = None) -> None:
         """Read ``sign`` and ``duration`` from the query, else from a search's body (api.md 2.7).
 
-        With `fields`, items show only these members.
+        With `fields`, documents show only these members.
 
         Raises:
             InvalidParameter: ``sign`` is no boolean, or ``duration`` no number of minutes.
@@ -41,7 +41,8 @@ class Documents:
 
     async def collection(self, record: CollectionRecord) -> bytes:
         """A Collection with its links."""
-        return await self._finish(with_links(record.doc, collection_links(self._links, record.id)))
+        document = with_links(record.doc, collection_links(self._links, record.id))
+        return await self._finish(document, self._fields)
 
     async def item(self, stored: bytes) -> bytes:
         """An Item with its links."""
@@ -82,6 +83,8 @@ def collection_links(links: Links, collection_id: str) -> list[Link]:
             "type": "application/schema+json",
             "href": links.to("stac", "collections", collection_id, "queryables"),
         },
+        {"rel": "aggregate", "type": JSON, "href": links.to("stac", "collections", collection_id, "aggregate")},
+        {"rel": "aggregations", "type": JSON, "href": links.to("stac", "collections", collection_id, "aggregations")},
     ]
 
 

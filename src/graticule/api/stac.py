@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from graticule import __version__
 from graticule.access import Role
-from graticule.api import wire
+from graticule.api import discovery, wire
 from graticule.api.documents import GEOJSON, JSON, Documents
 from graticule.api.openapi import OPENAPI
 from graticule.api.routing import Call, Endpoint, json_response
@@ -51,13 +51,14 @@ CONFORMANCE = (
     "https://api.stacspec.org/v1.0.0/ogcapi-features#fields",
     "https://api.stacspec.org/v1.0.0/ogcapi-features#query",
     "https://api.stacspec.org/v1.0.0/ogcapi-features#sort",
+    *discovery.CONFORMANCE,
 )
 
 #: A search is a question, not data; a geometry of this size holds 50,000 corners.
 MAX_SEARCH_BYTES = 1_000_000
 
 #: Query parameters that may be repeated.
-_LISTS = ("collections", "collection", "ids", "bbox", "sortby", "fields")
+_LISTS = ("collections", "collection", "ids", "bbox", "sortby", "fields", "q")
 
 
 async def landing_page(call: Call) -> Response:
@@ -81,6 +82,7 @@ async def landing_page(call: Call) -> Response:
             "type": "application/schema+json",
             "href": links.to("stac", "queryables"),
         },
+        *discovery.aggregation_links(call, "stac"),
     ]
     here += [
         {"rel": "child", "type": JSON, "href": links.to("stac", "collections", record.id)} for record in collections
@@ -107,17 +109,13 @@ async def conformance(_call: Call) -> Response:
 
 
 async def list_collections(call: Call) -> Response:
-    """``GET /stac/collections``: all of them, not paged."""
+    """``GET /stac/collections``: without conditions all of them, not paged."""
+    if discovery.is_collection_search(call):
+        return await discovery.search_collections_get(call)
     documents = Documents(call)
     records = await call.services.catalog.collections()
     body = b",".join([await documents.collection(record) for record in records])
-    links = call.links
-    ends: list[Link] = [
-        {"rel": "self", "type": JSON, "href": links.to("stac", "collections")},
-        {"rel": "parent", "type": JSON, "href": links.to("stac", "")},
-        {"rel": "root", "type": JSON, "href": links.to("stac", "")},
-    ]
-    tail = json_response({"links": ends}).body[1:]
+    tail = json_response({"links": discovery.collections_links(call)}).body[1:]
     return json_response(b'{"collections":[' + body + b"]," + bytes(tail))
 
 
@@ -306,24 +304,17 @@ ITEM = ITEMS + "/{itemId}"
 _SIGN = ("sign", "duration")
 _FILTER = ("filter", "filter-lang", "filter-crs")
 _CONDITIONS = (
-    "limit",
-    "bbox",
-    "intersects",
-    "datetime",
-    "query",
-    "sortby",
-    "token",
-    *_FILTER,
-    "filter_lang",
-    "filter_crs",
+    *("limit", "bbox", "intersects", "datetime", "q", "query", "sortby", "token"),
+    *(*_FILTER, "filter_lang", "filter_crs"),
 )
-_LIST = ("limit", "bbox", "intersects", "datetime", "query", "sortby", "fields", "token", *_FILTER, *_SIGN)
+_LIST = ("limit", "bbox", "intersects", "datetime", "q", "query", "sortby", "fields", "token", *_FILTER, *_SIGN)
+_COLLECTIONS = ("bbox", "datetime", "limit", "q", "query", "sortby", "fields", "token", *_FILTER, *_SIGN)
 
 ENDPOINTS = (
     Endpoint("GET", "/stac", landing_page, Role.READER, "Landing page"),
     Endpoint("GET", "/stac/", landing_page, Role.READER, "Landing page"),
     Endpoint("GET", "/stac/conformance", conformance, Role.READER, "Conformance classes"),
-    Endpoint("GET", COLLECTIONS, list_collections, Role.READER, "List collections", _SIGN),
+    Endpoint("GET", COLLECTIONS, list_collections, Role.READER, "List collections", _COLLECTIONS),
     Endpoint("POST", COLLECTIONS, create_collection, Role.ADMINISTRATOR, "Create a collection", status=202),
     Endpoint("GET", COLLECTION, get_collection, Role.READER, "Read a collection", _SIGN),
     Endpoint("PUT", COLLECTION, replace_collection, Role.ADMINISTRATOR, "Replace a collection"),

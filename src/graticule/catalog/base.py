@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from graticule.catalog.aggregating import Aggregation
 from graticule.catalog.searchable import PreparedItem
 from graticule.database import Connection
+from graticule.stac.aggregation import AggregationRequest
 from graticule.stac.documents import Item
 from graticule.stac.search import Search
 
@@ -87,6 +89,14 @@ class Catalog(Protocol):
         Raises:
             InvalidParameter: a token that is none or belongs to another order, or an order that would need the
                 documents of too many items.
+        """
+        ...
+
+    async def aggregate(self, request: AggregationRequest) -> list[Aggregation]:
+        """Counts of what a search finds, exact, in the order of the request.
+
+        Raises:
+            InvalidParameter: it would take too much work.
         """
         ...
 

@@ -58,7 +58,9 @@ class _Node:
 class FieldSelection:
     """Which members of an item to keep."""
 
-    def __init__(self, include: Iterable[Path] | None, exclude: Iterable[Path]) -> None:
+    def __init__(
+        self, include: Iterable[Path] | None, exclude: Iterable[Path], defaults: Iterable[Path] = _DEFAULT
+    ) -> None:
         """`include` None: everything; empty: the default members. `exclude` is taken from that."""
         self._root = _Node()
         self._everything = include is None
@@ -66,7 +68,7 @@ class FieldSelection:
         self._by_default = not self._everything and not wanted
         for path in exclude:
             self._root.mark(path, included=False)
-        for path in _DEFAULT if self._by_default else _IDENTITY:
+        for path in defaults if self._by_default else _IDENTITY:
             if not self._is_excluded(path):
                 self._root.mark(path, included=True)
         for path in wanted:
@@ -76,7 +78,7 @@ class FieldSelection:
         """The item with the members that were asked for; those it does not have are no error."""
         chosen = self._root.select(item, included=self._everything)
         selected: JsonObject = {} if chosen is _MISSING else chosen
-        if self._by_default and item["properties"].get("datetime") is None:
+        if self._by_default and "properties" in item and item["properties"].get("datetime") is None:
             times = {name: item["properties"][name] for name in _INTERVAL if name in item["properties"]}
             times = {name: at for name, at in times.items() if not self._is_excluded(("properties", name))}
             if times:
@@ -93,7 +95,7 @@ class FieldSelection:
         return False
 
 
-def parse_fields(value: object) -> FieldSelection:
+def parse_fields(value: object, defaults: Iterable[Path] = _DEFAULT) -> FieldSelection:
     """The ``fields`` parameter: ``id,properties.datetime,-assets`` (a query), or an object with include and exclude.
 
     Also a list of such objects, which are taken together (the SDK sends that). In a query the lack of included fields
@@ -105,11 +107,12 @@ def parse_fields(value: object) -> FieldSelection:
     include: list[Path] | None
     exclude: list[Path] = []
     if value is None:
-        return FieldSelection((), ())
+        return FieldSelection((), (), defaults)
     if isinstance(value, str):
         names = [name.strip() for name in value.split(",")]
         exclude = _paths([name[1:] for name in names if name.startswith("-")])
-        return FieldSelection(_paths([name.removeprefix("+") for name in names if name and name[0] != "-"]), exclude)
+        include = _paths([name.removeprefix("+") for name in names if name and name[0] != "-"])
+        return FieldSelection(include, exclude, defaults)
     parts: list[Any] = value if isinstance(value, list) else [value]
     if not all(isinstance(part, dict) for part in parts):
         raise _refused('give names separated by commas, or an object such as {"include": ["id"], "exclude": ["links"]}')
@@ -118,7 +121,7 @@ def parse_fields(value: object) -> FieldSelection:
     include = [path for part in parts for path in _paths(part.get("include"))]
     if exclude and not any("include" in part for part in parts):
         include = None
-    return FieldSelection(include, exclude)
+    return FieldSelection(include, exclude, defaults)
 
 
 def _paths(names: object) -> list[Path]:

@@ -1,7 +1,7 @@
 """The links of documents that this catalog serves, spliced into stored bytes without parsing them.
 
 A stored Item or Collection starts with its type and its own `links` array, which holds what the client sent except the
-kinds that the server provides (self, root, parent, collection, items). At read time the server's links, whose URLs
+kinds that the server provides (`SERVER_RELATIONS`). At read time the server's links, whose URLs
 depend on the request, go in front of them.
 """
 
@@ -21,7 +21,7 @@ COLLECTION_HEAD = b'{"type":"Collection","links":['
 #: From a landing page or a Collection to its queryables (OGC API Features part 3, clause 7).
 QUERYABLES = "http://www.opengis.net/def/rel/ogc/1.0/queryables"
 #: Link relations that the server provides; a client's own of these kinds are replaced (api.md 2.2, 2.6).
-SERVER_RELATIONS = frozenset({"self", "root", "parent", "collection", "items", QUERYABLES})
+SERVER_RELATIONS = frozenset({"self", "root", "parent", "collection", "items", QUERYABLES, "aggregate", "aggregations"})
 
 
 def stored_form(document: JsonObject) -> JsonObject:

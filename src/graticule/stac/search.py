@@ -14,6 +14,7 @@ from graticule.stac.bbox import BBox, parse_bbox
 from graticule.stac.cql2 import Expression, parse_filter
 from graticule.stac.cql2.expressions import all_of
 from graticule.stac.datetimes import TimeInterval, parse_datetime
+from graticule.stac.free_text import TextQuery, parse_q
 from graticule.stac.geometry import Shape, parse_shape
 from graticule.stac.query import parse_query
 from graticule.stac.sorting import SortKey, parse_sortby
@@ -42,6 +43,8 @@ class Search:
     filter: Expression | None = None
     #: The order; empty: newest first, then by id. See `graticule.catalog.sorting` for ties and missing values.
     sortby: tuple[SortKey, ...] = ()
+    #: What the texts of items must hold (the parameter ``q``).
+    text: TextQuery | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be asked together."""
@@ -71,9 +74,10 @@ def parse_search(parameters: Mapping[str, Any]) -> Search:
         intersects=optional("intersects", _parse_intersects),
         datetime=optional("datetime", parse_datetime),
         limit=parse_limit(parameters.get("limit")),
-        token=optional("token", _parse_token),
+        token=optional("token", parse_token),
         filter=all_of(parse_filter(parameters), optional("query", parse_query)),
         sortby=optional("sortby", parse_sortby) or (),
+        text=optional("q", parse_q),
     )
 
 
@@ -126,7 +130,12 @@ def _parse_intersects(value: object) -> Shape:
         ) from exc
 
 
-def _parse_token(value: object) -> str:
+def parse_token(value: object) -> str:
+    """The ``token`` parameter.
+
+    Raises:
+        InvalidParameter: it is empty or no text.
+    """
     if not isinstance(value, str) or not value:
         raise InvalidParameter("token: take it from the 'next' link of the page before.", target="token")
     return value

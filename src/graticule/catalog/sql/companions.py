@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from graticule.catalog.searchable import PreparedItem
 from graticule.catalog.sql.dialects import Dialect
 from graticule.catalog.sql.queryables import ValueIndex
+from graticule.catalog.sql.words import Words
 from graticule.database import Connection
 
 
@@ -34,4 +35,4 @@ class Companion(Protocol):
         ...
 
 
-COMPANIONS: Final[tuple[Companion, ...]] = (ValueIndex(),)
+COMPANIONS: Final[tuple[Companion, ...]] = (ValueIndex(), Words())

@@ -14,6 +14,7 @@ from graticule.catalog.sorting import Order, Place, find_sorted, order_of, place
 from graticule.catalog.sql.candidates import SqlCandidates, statistics_of
 from graticule.catalog.sql.dialects import Dialect
 from graticule.catalog.sql.filtering import Check, Conditions, compile_filter
+from graticule.catalog.sql.free_text import with_text
 from graticule.catalog.sql.ordering import SqlSortedCandidates, components_of
 from graticule.catalog.sql.queryables import Known, known
 from graticule.catalog.tokens import decode_token, encode_token
@@ -29,23 +30,8 @@ _FEW: Final = 3_000
 
 def answer(tx: Connection, *, dialect: Dialect, search: Search, scan_limit: int, strict: bool = False) -> ItemPage:
     """The page that a search asks for; `strict` refuses properties that no collection declares."""
-    narrowing = Narrowing(search)
-    order = order_of(search.sortby)
-    collections = statistics_of(tx, narrowing.collections)
-    names = _names(narrowing, order)
-    about = Known()
-    if names:
-        asked = {step for name in names for step in _with_objects(name)} if strict else names
-        about = known(tx, asked, {one.coll for one in collections})
-    if strict:
-        _refuse_unknown(names, search, about)
-    if order is not None and about.indexed:
-        order = _with_numbers(order, about, collections)
-    conditions = _conditions(tx, narrowing, about, collections)
-    keys = None
-    if conditions.checks and narrowing.ids is None:
-        conditions, keys = _few(tx, dialect, conditions, collections)
-    question = _question(narrowing, conditions, keys)
+    plan = plan_of(tx, dialect, search, strict=strict)
+    question, conditions, collections, order = plan.question, plan.conditions, plan.collections, plan.order
     candidates = SqlCandidates(tx, dialect, question, conditions)
     source = _Source(tx, dialect, question, conditions, collections, candidates, order)
     rows, token = source.page(search, Scan(scan_limit))
@@ -98,6 +84,39 @@ class _Source:
             after = (*values, *key)
         source = SqlSortedCandidates(self.tx, self.dialect, self.question, self.conditions, order, components)
         return find_sorted(source, self.question, self.collections, order, after, wanted, scan)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a search asks, in the units of the tables."""
+
+    question: Question
+    conditions: Conditions
+    collections: list[CollectionStatistics]
+    order: Order | None
+
+
+def plan_of(tx: Connection, dialect: Dialect, search: Search, *, strict: bool, probe: bool = True) -> Plan:
+    """The plan of a search; without `probe` no index of values is asked whether few items meet a condition."""
+    narrowing = Narrowing(search)
+    order = order_of(search.sortby)
+    collections = statistics_of(tx, narrowing.collections)
+    names = _names(narrowing, order)
+    about = Known()
+    if names:
+        asked = {step for name in names for step in _with_objects(name)} if strict else names
+        about = known(tx, asked, {one.coll for one in collections})
+    if strict:
+        _refuse_unknown(names, search, about)
+    if order is not None and about.indexed:
+        order = _with_numbers(order, about, collections)
+    conditions = _conditions(tx, narrowing, about, collections)
+    if search.text is not None:
+        conditions, collections = with_text(tx, search.text, narrowing, conditions, collections)
+    keys = None
+    if probe and conditions.checks and narrowing.ids is None:
+        conditions, keys = _few(tx, dialect, conditions, collections)
+    return Plan(_question(narrowing, conditions, keys), conditions, collections, order)
 
 
 def _names(narrowing: Narrowing, order: Order | None) -> set[str]:

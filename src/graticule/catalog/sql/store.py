@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from graticule.catalog.aggregating import Aggregation
 from graticule.catalog.base import CollectionRecord, IndexProgress, ItemPage, OnConflict
 from graticule.catalog.searchable import PreparedItem, prepare_item
 from graticule.catalog.sql import queryables, sampling
@@ -14,6 +15,7 @@ from graticule.catalog.sql.dialects import dialect_of
 from graticule.catalog.sql.writing import ItemWriter
 from graticule.database import Connection, Database, Row
 from graticule.errors import CollectionDoesNotExist, Conflict, NotFound
+from graticule.stac.aggregation import AggregationRequest
 from graticule.stac.datetimes import now_us
 from graticule.stac.documents import Item
 from graticule.stac.search import Search
@@ -99,6 +101,14 @@ class SqlCatalog:
             return sampling.property_types(tx, None if collection_id is None else self._number(tx, collection_id))
 
         return await self._database.read(read)
+
+    async def aggregate(self, request: AggregationRequest) -> list[Aggregation]:
+        """Counts of what a search finds; see `Catalog.aggregate` for the errors."""
+        from graticule.catalog.sql.aggregation import aggregate  # noqa: PLC0415 - as above
+
+        return await self._database.read(
+            partial(aggregate, dialect=self._dialect, request=request, strict=self._strict)
+        )
 
     # --- writes: collections
 
