@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from graticule.access import (
     Identity,
@@ -25,6 +26,7 @@ from graticule.catalog import Catalog, SqlCatalog
 from graticule.configuration import Configuration, forget_collection
 from graticule.database import Connection, Database, SqliteDatabase
 from graticule.ingestion.collection_assets import CollectionAssets
+from graticule.ingestion.refreshing import Refreshing, defer_refresh
 from graticule.ingestion.service import TASKS, Ingestion
 from graticule.ingestion.updating import Updater
 from graticule.sealing import Sealer, open_sealer, prepare_data_dir
@@ -73,7 +75,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         database = SqliteDatabase(settings.database_path)
         stack.callback(database.close)
         engine = Engine(database, worker_name=f"{socket.gethostname()}-{os.getpid()}")
-        catalog = SqlCatalog(database)
+        catalog = SqlCatalog(database, on_stale=partial(defer_refresh, engine))
         issuer = open_issuer(database, sealer, settings)
         hrefs = ManagedHrefs(issuer.catalog_id.replace("-", ""))
         store = AssetStore.local(settings.assets_dir)
@@ -147,4 +149,5 @@ async def open_work(services: Services) -> AsyncIterator[None]:
             updater=services.updater,
             forget_collection=services.forget_collection,
         ).register()
+        await Refreshing(services.database, services.engine).register()
         yield

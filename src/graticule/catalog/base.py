@@ -34,6 +34,8 @@ class CollectionRecord:
     updated_us: int
     #: Its items are being removed: readers no longer see it, its id is not free yet.
     deleting: bool
+    #: What its items are as a whole: `wholes.Whole` as JSON; None where that is not known.
+    whole: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from graticule.catalog.searchable import PreparedItem
 from graticule.catalog.sql.dialects import Dialect
+from graticule.catalog.sql.wholes import Wholes
 from graticule.database import Connection
 
 
@@ -33,4 +34,4 @@ class Companion(Protocol):
         ...
 
 
-COMPANIONS: Final[tuple[Companion, ...]] = ()
+COMPANIONS: Final[tuple[Companion, ...]] = (Wholes(),)
