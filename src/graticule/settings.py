@@ -43,7 +43,7 @@ class Settings(BaseSettings):
         None, description="Base URL that clients see, when a proxy stands in front. Default: the request's own."
     )
     trusted_proxies: CommaList = Field(
-        (), description="Addresses or CIDRs of proxies whose X-Forwarded-* headers are believed."
+        (), description="Addresses or CIDRs of proxies whose X-Forwarded-* or Forwarded headers are believed."
     )
     api_processes: int = Field(1, ge=1, le=64, description="How many processes answer HTTP requests.")
     log_level: str = Field("info", description="debug, info, warning or error.")

@@ -96,6 +96,11 @@ async def landing_page(call: Call) -> Response:
     )
 
 
+async def root(call: Call) -> Response:
+    """``GET /``: clients that are given the bare address find the landing page."""
+    return Response(status_code=307, headers={"location": call.links.to("stac")})
+
+
 async def conformance(_call: Call) -> Response:
     """``GET /stac/conformance``."""
     return json_response({"conformsTo": list(CONFORMANCE)})
@@ -298,6 +303,7 @@ _CONDITIONS = ("limit", "bbox", "datetime", "query", "sortby", "token", *_FILTER
 _LIST = ("limit", "bbox", "datetime", "query", "sortby", "fields", "token", *_FILTER, *_SIGN)
 
 ENDPOINTS = (
+    Endpoint("GET", "/", root, Role.READER, "To the landing page", status=307),
     Endpoint("GET", "/stac", landing_page, Role.READER, "Landing page"),
     Endpoint("GET", "/stac/", landing_page, Role.READER, "Landing page"),
     Endpoint("GET", "/stac/conformance", conformance, Role.READER, "Conformance classes"),
