@@ -75,7 +75,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         database = SqliteDatabase(settings.database_path)
         stack.callback(database.close)
         engine = Engine(database, worker_name=f"{socket.gethostname()}-{os.getpid()}")
-        catalog = SqlCatalog(database, on_stale=partial(defer_refresh, engine))
+        catalog = SqlCatalog(
+            database,
+            search_timeout=settings.search_timeout,
+            page_bytes=settings.max_page_bytes,
+            on_stale=partial(defer_refresh, engine),
+        )
         issuer = open_issuer(database, sealer, settings)
         hrefs = ManagedHrefs(issuer.catalog_id.replace("-", ""))
         store = AssetStore.local(settings.assets_dir)

@@ -11,6 +11,7 @@ from graticule import __version__
 from graticule.access import Role
 from graticule.api import wire
 from graticule.api.documents import GEOJSON, JSON, Documents
+from graticule.api.patience import while_connected
 from graticule.api.routing import Call, Endpoint, json_response
 from graticule.catalog import ItemPage
 from graticule.stac.documents import JsonObject, Link
@@ -195,7 +196,7 @@ async def list_items(call: Call) -> Response:
     await call.services.catalog.collection(collection_id)
     parameters: JsonObject = {name: asked[name] for name in _CONDITIONS if name in asked}
     search = parse_search(parameters | {"collections": [collection_id]})
-    page = await call.services.catalog.search(search)
+    page = await while_connected(call.request, call.services.catalog.search(search))
     links = call.links
     path = ("stac", "collections", collection_id)
     around: list[Link] = [
@@ -217,7 +218,7 @@ async def search_get(call: Call) -> Response:
     asked = call.lists(*_LISTS)
     documents = Documents(call, fields=_fields(asked))
     search = parse_search(asked)
-    page = await call.services.catalog.search(search)
+    page = await while_connected(call.request, call.services.catalog.search(search))
     around = _search_links(call)
     if page.next_token is not None:
         around.append(
@@ -231,7 +232,7 @@ async def search_post(call: Call) -> Response:
     body = await call.json_object(MAX_SEARCH_BYTES)
     documents = Documents(call, body, _fields(body))
     search = parse_search(body)
-    page = await call.services.catalog.search(search)
+    page = await while_connected(call.request, call.services.catalog.search(search))
     around = _search_links(call)
     if page.next_token is not None:
         keep = {name: call.query[name] for name in ("sign", "duration") if name in call.query}

@@ -77,6 +77,7 @@ class Catalog(Protocol):
         Raises:
             InvalidParameter: a token that is none or belongs to another order, or an order that would need the
                 documents of too many items.
+            SearchTimedOut: the time allowed was over before anything was found; else the page ends there.
         """
         ...
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 
 from graticule.catalog.base import CollectionRecord
 from graticule.catalog.wholes import Whole, is_range
-from graticule.stac.documents import JsonObject
+from graticule.stac.documents import Collection, JsonObject
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC without saying so, so that strftime can
-_LAST: Final = datetime.max.replace(microsecond=0)
+_LAST: Final = datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001 - as above
 
 
 def described(record: CollectionRecord) -> bytes:
@@ -34,15 +34,15 @@ def described(record: CollectionRecord) -> bytes:
     return orjson.dumps(document)
 
 
-def undescribed(document: JsonObject, record: CollectionRecord) -> JsonObject:
-    """What a client means to store who sends `document` for a collection that is answered as `described` says.
+def undescribed(collection: Collection, record: CollectionRecord) -> Collection:
+    """What a client means to store who sends this document for a collection that is answered as `described` says.
 
     Values that equal the answered ones become again what the owner wrote; everything else is what the client wants.
     """
     if record.whole is None:
-        return document
+        return collection
     stored, answered = orjson.loads(record.doc), orjson.loads(described(record))
-    document = dict(document)
+    document: JsonObject = {**collection}
     if "extent" in document:
         document["extent"] = _undescribed_extent(document["extent"], stored.get("extent"), answered.get("extent"))
     summaries = document.get("summaries")
@@ -51,7 +51,7 @@ def undescribed(document: JsonObject, record: CollectionRecord) -> JsonObject:
         document["summaries"] = own
         if not own and "summaries" not in stored and summaries:
             del document["summaries"]
-    return document
+    return cast("Collection", document)
 
 
 # --- putting in ------------------------------------------------------------------------------------------------------

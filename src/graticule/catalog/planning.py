@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol
 from graticule.catalog.cells import CellRange, cover
 from graticule.catalog.regions import Region
 from graticule.catalog.tokens import Key
+from graticule.errors import ReadStopped
 
 #: Above every instant; far enough from the ends of 64 bits to add a day.
 FOREVER: Final = 1 << 62
@@ -194,12 +195,8 @@ def find(
         if reached is None or len(found) == count or scan.last is not None:
             return found
         upper = reached
-    cells = cells_of(source, question, region, collections)
     missing = count - len(found)
-    if not cells:
-        return found
-    ways = _by_cell if len(cells) <= _MERGED_CELLS else _by_window
-    return found + exact.take(ways(source, _with_least_t(question, collections, cells), upper, missing), missing)
+    return found + exact.take(_in_cells(source, question, region, collections, upper, missing), missing)
 
 
 def key_of(row: Row) -> Key:
@@ -216,19 +213,36 @@ class Exact:
         self._region = question.region
         self._by_document = question.by_document
         self._scan = scan
+        #: The last row that was looked at to the end.
+        self._last: Row | None = None
 
     def take(self, rows: Iterator[Row], count: int) -> list[Row]:
-        """The first `count` rows that match, reading candidates in blocks of growing size."""
+        """The first `count` rows that match, reading candidates in blocks of growing size.
+
+        Raises:
+            ReadStopped: the time is over, and nothing has been looked at from which a next page could go on.
+        """
         found: list[Row] = []
+        try:
+            self._fill(found, rows, count)
+        except ReadStopped:
+            if self._last is None:
+                raise
+            self._scan.last = self._last
+        return found[:count]
+
+    def _fill(self, found: list[Row], rows: Iterator[Row], count: int) -> None:
         block = count if self._region is None else max(8, count * 3 // 2)
         while len(found) < count:
             candidates = list(islice(rows, block))
             if not candidates:
-                break
+                return
+            last = candidates[-1]
             if self._region is not None:
                 candidates = self._keep(self._region, candidates)
             if not self._by_document:
                 found += candidates
+                self._last = last
                 block *= 2
                 continue
             block = min(block * 2, _DOCUMENTS_AT_ONCE)
@@ -236,10 +250,11 @@ class Exact:
                 part = candidates[first : first + _DOCUMENTS_AT_ONCE]
                 failing = self._source.failing(part)
                 found += [row for row in part if row[3] not in failing]
+                self._last = part[-1]
                 self._scan.look(part, len(failing))
                 if self._scan.last is not None:
-                    return found[:count]
-        return found[:count]
+                    return
+            self._last = last
 
     def _keep(self, region: Region, rows: list[Row]) -> list[Row]:
         doubtful = [row[3] for row in rows if not region.surely_holds(row[4], row[5], row[6], row[7])]
@@ -300,6 +315,20 @@ def cells_of(
         near = region.near([cell.cell for cell in cells])
         cells = [cell for cell, is_near in zip(cells, near, strict=True) if is_near]
     return cells
+
+
+def _in_cells(
+    source: Candidates,
+    question: Question,
+    region: Region,
+    collections: Sequence[CollectionStatistics],
+    upper: Key,
+    count: int,
+) -> Iterator[Row]:
+    cells = cells_of(source, question, region, collections)
+    if cells:
+        ways = _by_cell if len(cells) <= _MERGED_CELLS else _by_window
+        yield from ways(source, _with_least_t(question, collections, cells), upper, count)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
+from itertools import pairwise
 from typing import Any, Final, Literal
 
 import orjson
@@ -318,7 +319,7 @@ def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 def _outside_widest_gap(spans: list[tuple[int, int]]) -> tuple[int, int]:
     """West and width of the narrowest interval round all spans; of equal ones that which does not pass 180 degrees."""
     best, start = spans[0][0] + TURN - spans[-1][0] - spans[-1][1], spans[0][0]
-    for (west, width), (after, _) in zip(spans, spans[1:], strict=False):
+    for (west, width), (after, _) in pairwise(spans):
         if after - west - width > best:
             best, start = after - west - width, after
     return start, min(TURN - best, TURN)

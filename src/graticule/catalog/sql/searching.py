@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from graticule.catalog.base import ItemPage
 from graticule.catalog.counting import count
@@ -18,25 +19,64 @@ from graticule.catalog.tokens import decode_token, encode_token
 from graticule.database import Connection
 from graticule.stac.search import Search
 
+#: Documents of a page that are read without knowing how large they are.
+_FIRST_DOCUMENTS: Final = 100
 
-def answer(tx: Connection, *, dialect: Dialect, search: Search, scan_limit: int) -> ItemPage:
-    """The page that a search asks for."""
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one page may cost."""
+
+    #: A search whose filter needs the documents ends its page after about so many of them.
+    documents: int
+    #: Of a page's items, bytes: it ends early, but never without one.
+    page_bytes: int
+
+
+def answer(tx: Connection, *, dialect: Dialect, search: Search, limits: Limits) -> ItemPage:
+    """The page that a search asks for.
+
+    Raises:
+        ReadStopped: the read's limit is over, and nothing was found to go on from.
+    """
     narrowing = Narrowing(search)
     conditions = _conditions(tx, narrowing)
     question = _question(narrowing, conditions)
     collections = statistics_of(tx, narrowing.collections)
     candidates = SqlCandidates(tx, dialect, question, conditions)
     source = _Source(tx, dialect, question, conditions, collections, candidates)
-    rows, token = source.page(search, Scan(scan_limit))
-    docs = {row[0]: row[1] for row in tx.all(dialect.bodies, {"pks": dialect.integers(row[3] for row in rows)})}
+    scan = Scan(limits.documents)
+    rows, token = source.page(search, scan)
+    stopped = tx.limit is not None and tx.limit.is_over()
+    if tx.limit is not None:
+        tx.limit.extend()  # what was found is read to the end
+    docs = _documents(tx, dialect, rows, limits.page_bytes)
     matched, estimate = None, None
     if search.token is None and token is None:
         matched = len(rows)
     elif question == Question(None, None, placed=False, start=None, end=None):
         matched = sum(one.n for one in collections)
-    elif search.token is None:
+    elif search.token is None and not stopped:
         matched, estimate = count(candidates, question, collections)
-    return ItemPage([docs[row[3]] for row in rows], token, matched, estimate)
+    if len(docs) < len(rows):
+        token = source.token(search, rows[len(docs) - 1])
+    return ItemPage(docs, token, matched, estimate)
+
+
+def _documents(tx: Connection, dialect: Dialect, rows: Sequence[Row], most: int) -> list[bytes]:
+    """The documents of the first rows, as many as fit into `most` bytes, and at least one."""
+    docs: list[bytes] = []
+    size, step = 0, _FIRST_DOCUMENTS
+    while len(docs) < len(rows):
+        pks = [row[3] for row in rows[len(docs) : len(docs) + step]]
+        found = {row[0]: row[1] for row in tx.all(dialect.bodies, {"pks": dialect.integers(pks)})}
+        for pk in pks:
+            size += len(found[pk])
+            if size > most and docs:
+                return docs
+            docs.append(found[pk])
+        step = max((most - size) * len(docs) // size, 1)
+    return docs
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +97,14 @@ class _Source:
         wanted = search.limit + 1
         rows = self._newest(search, wanted, scan) if order is None else self._sorted(search, order, wanted, scan)
         last = rows[search.limit - 1] if len(rows) > search.limit else scan.last
-        if last is None:
-            return rows, None
-        token = (
-            encode_token(key_of(last)) if order is None else encode_token(key_of(last), order.text, place_of(last)[:-3])
-        )
-        return rows[: search.limit], token
+        return rows[: search.limit], None if last is None else self.token(search, last)
+
+    def token(self, search: Search, last: Row) -> str:
+        """The token of the page behind a row."""
+        order = order_of(search.sortby)
+        if order is None:
+            return encode_token(key_of(last))
+        return encode_token(key_of(last), order.text, place_of(last)[:-3])
 
     def _newest(self, search: Search, wanted: int, scan: Scan) -> list[Row]:
         after = None if search.token is None else decode_token(search.token)[0]

@@ -12,14 +12,17 @@ from graticule.catalog.sql.companions import COMPANIONS
 from graticule.catalog.sql.dialects import dialect_of
 from graticule.catalog.sql.wholes import declare, take_notice
 from graticule.catalog.sql.writing import ItemWriter
-from graticule.database import Connection, Database, Row
-from graticule.errors import CollectionDoesNotExist, Conflict, NotFound
+from graticule.database import Connection, Database, ReadLimit, Row
+from graticule.errors import CollectionDoesNotExist, Conflict, NotFound, ReadStopped, SearchTimedOut
 from graticule.stac.datetimes import now_us
 from graticule.stac.documents import Item
 from graticule.stac.search import Search
 
 #: Documents that a page of a filtered search looks into: about a second's work.
 SCAN_LIMIT: Final = 10_000
+#: Seconds, and bytes; see the settings ``search_timeout`` and ``max_page_bytes``.
+SEARCH_TIMEOUT: Final = 10.0
+PAGE_BYTES: Final = 20_000_000
 _COLLECTION: Final = """
     SELECT c.coll, c.id, c.doc, c.container, c.created, c.updated, c.deleting,
       (SELECT f.whole FROM collection_facts f WHERE f.coll = c.coll AND f.rebuild < 2) AS whole
@@ -38,18 +41,23 @@ class SqlCatalog:
         *,
         clock: Callable[[], int] = now_us,
         scan_limit: int = SCAN_LIMIT,
+        search_timeout: float = SEARCH_TIMEOUT,
+        page_bytes: int = PAGE_BYTES,
         on_stale: Callable[[Connection, str], None] = lambda _tx, _collection_id: None,
     ) -> None:
         """Over an open database; `clock` answers microseconds since 1970 UTC.
 
-        A search whose filter needs the documents ends its page after about `scan_limit` of them. `on_stale` is told, in
-        the same transaction, of a collection whose extent or summaries should be worked out again.
+        A search whose filter needs the documents ends its page after about `scan_limit` of them; any page ends after
+        `search_timeout` seconds, and before its items have more than `page_bytes`. `on_stale` is told, in the same
+        transaction, of a collection whose extent or summaries should be worked out again.
         """
         self._on_stale = on_stale
         self._database = database
         self._dialect = dialect_of(database)
         self._clock = clock
         self._scan_limit = scan_limit
+        self._search_timeout = search_timeout
+        self._page_bytes = page_bytes
 
     # --- reads
 
@@ -87,11 +95,17 @@ class SqlCatalog:
     async def search(self, search: Search) -> ItemPage:
         """A page of items; see `Catalog.search` for the errors."""
         # Imported here, because a worker never searches: numpy and shapely would cost it its start and 40 MB.
-        from graticule.catalog.sql.searching import answer  # noqa: PLC0415
+        from graticule.catalog.sql.searching import Limits, answer  # noqa: PLC0415
 
-        return await self._database.read(
-            partial(answer, dialect=self._dialect, search=search, scan_limit=self._scan_limit)
-        )
+        limits = Limits(self._scan_limit, self._page_bytes)
+        read = partial(answer, dialect=self._dialect, search=search, limits=limits)
+        try:
+            return await self._database.read(read, ReadLimit(self._search_timeout))
+        except ReadStopped as exc:
+            raise SearchTimedOut(
+                f"The search takes longer than {self._search_timeout:g} seconds (GRATICULE_SEARCH_TIMEOUT): narrow it by"
+                " collections, datetime or bbox, or filter by properties that are indexed."
+            ) from exc
 
     # --- writes: collections
 

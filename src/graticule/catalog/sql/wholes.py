@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -176,7 +177,7 @@ async def refresh(database: Database, collection_id: str, *, run: int, fence: Fe
     coll, stale, rebuild = started
     if rebuild:
         after = ""
-        while (last := await fenced(lambda tx: _rebuild(tx, coll, after))) is not None:
+        while (last := await fenced(partial(_rebuild, coll=coll, after=after))) is not None:
             after = last
     if rebuild or stale & Stale.REST:
         bounds = await _bounds(database, coll)
