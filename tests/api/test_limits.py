@@ -142,7 +142,9 @@ async def test_a_worker_makes_the_extent_exact_again(admin: Client, services: An
         await admin.post(f"{url}/items", item(f"{west}", west))
     await admin.delete(f"{url}/items/9")
     await admin.delete(f"{url}/items/5")
-    jobs = services.database.read_now(lambda tx: tx.all("SELECT args FROM jobs WHERE task_name = 'refresh_collection'"))
+    jobs = services.database.read_now(
+        lambda tx: tx.all("SELECT args FROM procrastinate_jobs WHERE task_name = 'refresh_collection'")
+    )
     assert len(jobs) == 1
 
     class Owner:

@@ -65,7 +65,8 @@ class SqliteConnection(Connection):
         try:
             return self.raw.execute(sql, parameters).fetchall()
         except sqlite3.OperationalError as exc:
-            raise self._error(exc) from exc
+            self._raise_if_stopped(exc)
+            raise
 
     def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """See `Connection`."""
@@ -76,12 +77,13 @@ class SqliteConnection(Connection):
             row: Row | None = cursor.fetchone()
             cursor.close()
         except sqlite3.OperationalError as exc:
-            raise self._error(exc) from exc
+            self._raise_if_stopped(exc)
+            raise
         return row
 
-    def _error(self, exc: sqlite3.OperationalError) -> Exception:
-        interrupted = self.limit is not None and exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_INTERRUPT
-        return ReadStopped() if interrupted else exc
+    def _raise_if_stopped(self, exc: sqlite3.OperationalError) -> None:
+        if self.limit is not None and exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_INTERRUPT:
+            raise ReadStopped from exc
 
     def command(self, sql: str) -> None:
         """See `Connection`."""

@@ -103,8 +103,8 @@ class SqlCatalog:
             return await self._database.read(read, ReadLimit(self._search_timeout))
         except ReadStopped as exc:
             raise SearchTimedOut(
-                f"The search takes longer than {self._search_timeout:g} seconds (GRATICULE_SEARCH_TIMEOUT): narrow it by"
-                " collections, datetime or bbox, or filter by properties that are indexed."
+                f"The search takes longer than {self._search_timeout:g} seconds (GRATICULE_SEARCH_TIMEOUT): narrow it"
+                " by collections, datetime or bbox, or filter by properties that are indexed."
             ) from exc
 
     # --- writes: collections
