@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import ASGIApp, Message
+from starlette.types import Message
 
 from api.asgi import Client
 from api.conftest import COLLECTION
@@ -117,7 +117,7 @@ async def test_what_goes_wrong_is_told() -> None:
 # --- extents ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_collection_shows_the_extent_of_its_items_and_keeps_its_owners(admin: Client, app: ASGIApp) -> None:
+async def test_a_collection_shows_the_extent_of_its_items_and_keeps_its_owners(admin: Client) -> None:
     url = "/stac/collections/naip"
     for name, west in (("x", 5), ("y", 7)):
         await admin.post(f"{url}/items", item(name, west, gsd=west))
