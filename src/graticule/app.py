@@ -2,9 +2,10 @@
 
 The order of the layers, outermost first:
 
-1. cross-origin headers, so that browser applications may call and read blobs' pixels;
-2. routes, each of which identifies, authorises, checks the api-version and then handles (`api.routing`);
-3. the error envelope for what no route takes.
+1. the path under which a proxy serves the catalog, where it was left on;
+2. cross-origin headers, so that browser applications may call and read blobs' pixels;
+3. routes, each of which identifies, authorises, checks the api-version and then handles (`api.routing`);
+4. the error envelope for what no route takes.
 """
 
 from __future__ import annotations
@@ -18,15 +19,19 @@ from starlette.responses import Response
 
 from graticule.api import ENDPOINTS, openapi_endpoint
 from graticule.api.errors import envelope
+from graticule.api.links import RootPath
 from graticule.api.routing import routes
 from graticule.services import Services
 
 
 def create_app(services: Services) -> Starlette:
     """The application of one catalog."""
+    endpoints = (*ENDPOINTS, openapi_endpoint())
+    names = frozenset(endpoint.path.split("/")[1] for endpoint in endpoints) - {""}
     app = Starlette(
-        routes=routes((*ENDPOINTS, openapi_endpoint())),
+        routes=routes(endpoints),
         middleware=[
+            Middleware(RootPath, settings=services.settings, names=names),
             Middleware(
                 CORSMiddleware,
                 allow_origins=["*"],
@@ -34,7 +39,7 @@ def create_app(services: Services) -> Starlette:
                 allow_headers=["*"],
                 expose_headers=["*", "location", "operation-location", "Retry-After", "Content-Range", "ETag"],
                 max_age=86400,
-            )
+            ),
         ],
         exception_handlers={HTTPException: _no_route},
     )

@@ -7,7 +7,9 @@
     │   ├── Forbidden                                                         403
     │   ├── NotFound                                                          404
     │   ├── Conflict                                                          409
+    │   ├── SearchTimedOut                                                    400
     │   ├── BodyTooLarge                                                      413
+    │   ├── UrlTooLong                                                        414
     │   └── TooManyRequests                                                   429
     └── IngestionError          an item or an operation fails, with a documented code
         ├── SourceError         the asset's source: address, access, transport
@@ -107,6 +109,22 @@ class BodyTooLarge(RequestError):
     """The request body is larger than this catalog accepts."""
 
     code = "RequestBodyTooLarge"
+
+
+class UrlTooLong(RequestError):
+    """The request's URL is longer than this catalog accepts: send the search as POST."""
+
+    code = "UriTooLong"
+
+
+class SearchTimedOut(RequestError):
+    """The search takes longer than this catalog allows: narrow it by collections, datetime or bbox."""
+
+    code = "SearchTimedOut"
+
+
+class ReadStopped(GraticuleError):
+    """A read was stopped: its time was over, or nobody waits for it any more."""
 
 
 class PreconditionFailed(RequestError):

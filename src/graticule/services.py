@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from graticule.access import (
     Identity,
@@ -25,6 +26,7 @@ from graticule.catalog import Catalog, SqlCatalog
 from graticule.configuration import Configuration, Indexing, forget_collection
 from graticule.database import Connection, Database, open_database
 from graticule.ingestion.collection_assets import CollectionAssets
+from graticule.ingestion.refreshing import Refreshing, defer_refresh
 from graticule.ingestion.service import TASKS, Ingestion
 from graticule.ingestion.updating import Updater
 from graticule.sealing import Sealer, open_sealer, prepare_data_dir
@@ -75,7 +77,13 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         database = open_database(settings)
         stack.callback(database.close)
         engine = Engine(database, worker_name=f"{socket.gethostname()}-{os.getpid()}")
-        catalog = SqlCatalog(database, strict_queryables=settings.strict_queryables)
+        catalog = SqlCatalog(
+            database,
+            strict_queryables=settings.strict_queryables,
+            search_timeout=settings.search_timeout,
+            page_bytes=settings.max_page_bytes,
+            on_stale=partial(defer_refresh, engine),
+        )
         indexing = Indexing(database=database, catalog=catalog, engine=engine)
         issuer = open_issuer(database, sealer, settings)
         hrefs = ManagedHrefs(issuer.catalog_id.replace("-", ""))
@@ -154,4 +162,5 @@ async def open_work(services: Services) -> AsyncIterator[None]:
             forget_collection=services.forget_collection,
         ).register()
         services.indexing.register()
+        await Refreshing(services.database, services.engine).register()
         yield

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
         None, description="Base URL that clients see, when a proxy stands in front. Default: the request's own."
     )
     trusted_proxies: CommaList = Field(
-        (), description="Addresses or CIDRs of proxies whose X-Forwarded-* headers are believed."
+        (), description="Addresses or CIDRs of proxies whose X-Forwarded-* or Forwarded headers are believed."
     )
     api_processes: int = Field(1, ge=1, le=64, description="How many processes answer HTTP requests.")
     log_level: str = Field("info", description="debug, info, warning or error.")
@@ -101,6 +101,18 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(64_000_000, ge=1000, description="Largest request body, bytes.")
     max_asset_bytes: int = Field(5_000_000_000, ge=1000, description="Largest asset, bytes.")
     max_pending_items: int = Field(1_000_000, ge=1, description="Items that may wait before posts are answered 429.")
+
+    # --- searching
+    search_timeout: float = Field(
+        10,
+        gt=0,
+        description="Seconds after which a search ends its page, or fails if it has found nothing to go on from.",
+    )
+    max_page_bytes: int = Field(
+        20_000_000,
+        ge=1000,
+        description="Items of a page, bytes: a page that would be larger ends early, with a next link.",
+    )
 
     journal_retention_days: int = Field(
         30, ge=1, description="Days for which ended operations keep what became of each item and asset; counts stay."

@@ -34,6 +34,7 @@ PUBLIC = {
 }
 
 READERS = {
+    "GET /",
     "GET /stac",
     "GET /stac/",
     "GET /stac/conformance",
@@ -118,7 +119,7 @@ def test_every_route_is_listed_with_the_role_that_it_asks_for() -> None:
 
 
 def test_the_application_serves_these_routes_and_no_others() -> None:
-    app = create_app(SimpleNamespace())  # type: ignore[arg-type]  # no request is made
+    app = create_app(SimpleNamespace(settings=None))  # type: ignore[arg-type]  # no request is made
     served = {
         f"{method} {route.path}"
         for route in app.routes

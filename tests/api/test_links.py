@@ -46,6 +46,11 @@ def base(headers: dict[str, str], *, client: str | None = PROXY, root_path: str 
         ({**FORWARDED, "x-forwarded-prefix": "/"}, "https://geo.example.com"),
         ({**FORWARDED, "x-forwarded-host": "[2001:db8::1]"}, "https://[2001:db8::1]"),
         ({**FORWARDED, "x-forwarded-host": "evil.com/path?"}, "https://localhost"),
+        ({"forwarded": "for=1.2.3.4;host=geo.example.com;proto=https"}, "https://geo.example.com"),
+        ({"forwarded": 'Host="geo.example.com:8443"; PROTO=https, host=inner'}, "https://geo.example.com:8443"),
+        ({"forwarded": "for=1.2.3.4"}, "http://inside:8080"),
+        ({"forwarded": ";=;host"}, "http://inside:8080"),
+        ({**FORWARDED, "forwarded": "host=other.example.com;proto=http"}, "https://geo.example.com"),
     ],
 )
 def test_a_trusted_proxy_is_believed(headers: dict[str, str], expected: str) -> None:
@@ -77,6 +82,7 @@ def test_what_could_not_be_a_host_is_not_echoed(host: str) -> None:
 
 def test_a_root_path_is_part_of_the_base() -> None:
     assert base({"host": "inside"}, root_path="/geo") == "http://inside/geo"
+    assert base({"host": "inside"}, root_path="/geo/") == "http://inside/geo"
 
 
 @pytest.mark.parametrize(

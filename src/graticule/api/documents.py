@@ -11,7 +11,7 @@ import orjson
 from graticule.access import sign_document
 from graticule.api.links import Links
 from graticule.api.routing import Call
-from graticule.catalog import CollectionRecord
+from graticule.catalog import CollectionRecord, described
 from graticule.errors import InvalidParameter
 from graticule.stac.documents import JsonObject, Link
 from graticule.stac.fields import FieldSelection
@@ -40,8 +40,8 @@ class Documents:
         self._fields = fields
 
     async def collection(self, record: CollectionRecord) -> bytes:
-        """A Collection with its links."""
-        document = with_links(record.doc, collection_links(self._links, record.id))
+        """A Collection with its links, and the extent and summaries of its items."""
+        document = with_links(described(record), collection_links(self._links, record.id))
         return await self._finish(document, self._fields)
 
     async def item(self, stored: bytes) -> bytes:

@@ -24,6 +24,7 @@ STATUSES: Mapping[type[errors.GraticuleError], int] = {
     errors.PreconditionFailed: 412,
     errors.BodyTooLarge: 413,
     errors.PostItemCollectionSizeExceeded: 413,
+    errors.UrlTooLong: 414,
     errors.RangeNotSatisfiable: 416,
     errors.TooManyRequests: 429,
     errors.Unavailable: 503,

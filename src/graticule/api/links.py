@@ -1,7 +1,9 @@
 """The URLs that answers carry: right behind any proxy, and with the api-version where one is due.
 
-The base is ``GRATICULE_PUBLIC_URL`` where that is set, else what the client itself used. ``X-Forwarded-*`` is believed
-only from ``GRATICULE_TRUSTED_PROXIES``.
+The base is ``GRATICULE_PUBLIC_URL`` where that is set, else what the client itself used. ``X-Forwarded-*``, and where
+that is missing ``Forwarded`` (RFC 7239), is believed only from ``GRATICULE_TRUSTED_PROXIES``.
+
+A proxy that serves the catalog under a path may take that path off or leave it on: `RootPath` recognises it.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graticule.settings import Settings
 
@@ -51,20 +54,69 @@ def base_url(request: HTTPConnection, settings: Settings) -> str:
     scheme, host = request.url.scheme, headers.get("host", "")
     prefix = request.scope.get("root_path", "")
     if settings.trusted_proxies and _is_trusted(request, settings.trusted_proxies):
-        scheme = (_first(headers.get("x-forwarded-proto")) or scheme).lower()
-        host = _first(headers.get("x-forwarded-host")) or host
+        standard = _forwarded(headers.get("forwarded"))
+        scheme = (_first(headers.get("x-forwarded-proto")) or standard.get("proto") or scheme).lower()
+        host = _first(headers.get("x-forwarded-host")) or standard.get("host") or host
         port = _first(headers.get("x-forwarded-port"))
         if port and port.isdecimal() and ":" not in host.rsplit("]", 1)[-1] and port != _DEFAULT_PORTS.get(scheme):
             host = f"{host}:{port}"
-        prefix = (_first(headers.get("x-forwarded-prefix")) or prefix).strip("/")
-        prefix = f"/{prefix}" if prefix else ""
+        prefix = _prefix(headers.get("x-forwarded-prefix")) or prefix
         scheme = scheme if scheme in _DEFAULT_PORTS else "http"
     if not _HOST.match(host):  # never echo what could not be an authority
         host = "localhost"
-    return f"{scheme}://{host}{quote(prefix, safe='/')}"
+    return f"{scheme}://{host}{quote(prefix.rstrip('/'), safe='/')}"
+
+
+class RootPath:
+    """Middleware: where a proxy leaves the path on under which it serves the catalog, routes begin behind it."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, names: frozenset[str]) -> None:
+        """In front of an application whose routes begin with one of these names."""
+        self._app = app
+        self._settings = settings
+        self._names = names
+        public = urlsplit(settings.public_url or "").path
+        self._public = unquote(public).rstrip("/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand the request on."""
+        if scope["type"] == "http" and not scope.get("root_path"):
+            for prefix in (self._public, self._forwarded(scope)):
+                if prefix and self._is_left_on(prefix, scope["path"]):
+                    # The bare prefix is the root, which is written with a slash.
+                    path = scope["path"] if scope["path"] != prefix else prefix + "/"
+                    scope = {**scope, "root_path": prefix, "path": path}
+                    break
+        await self._app(scope, receive, send)
+
+    def _forwarded(self, scope: Scope) -> str:
+        request = HTTPConnection(scope)
+        proxies = self._settings.trusted_proxies
+        if not proxies or "x-forwarded-prefix" not in request.headers or not _is_trusted(request, proxies):
+            return ""
+        return _prefix(request.headers["x-forwarded-prefix"])
+
+    def _is_left_on(self, prefix: str, path: str) -> bool:
+        """Is the path below the prefix, and not a route of the same name with the prefix taken off?"""
+        if path != prefix and not path.startswith(prefix + "/"):
+            return False
+        first = path[len(prefix) :].split("/")[1:2]
+        return first[0] in self._names if first not in ([], [""]) else prefix.split("/")[1] not in self._names
 
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+def _forwarded(value: str | None) -> dict[str, str]:
+    """The parameters of the first element of a ``Forwarded`` header: what the proxy next to the client saw."""
+    pairs = (pair.partition("=") for pair in (_first(value) or "").split(";"))
+    return {name.strip().lower(): text.strip().strip('"') for name, _, text in pairs}
+
+
+def _prefix(value: str | None) -> str:
+    """A path as ``X-Forwarded-Prefix`` has it: no slash at its end, one at its beginning."""
+    path = (_first(value) or "").strip("/")
+    return f"/{path}" if path else ""
 
 
 def _first(value: str | None) -> str | None:

@@ -25,10 +25,13 @@ from graticule.api.errors import envelope, error_response
 from graticule.api.links import Links, base_url
 from graticule.api.versions import api_version
 from graticule.database import passing_fault, unreachable
-from graticule.errors import BodyTooLarge, GraticuleError, InvalidRequestBody, Unauthorized, Unavailable
+from graticule.errors import BodyTooLarge, GraticuleError, InvalidRequestBody, Unauthorized, Unavailable, UrlTooLong
 from graticule.services import Services
 
 log = logging.getLogger(__name__)
+
+#: Of a path and query. Proxies pass on 8,000 bytes at the least, most of them some more (RFC 9110 section 4.1).
+MAX_URL_BYTES = 32_000
 
 
 class Call:
@@ -184,6 +187,7 @@ async def _answer(endpoint: Endpoint, request: Request) -> Response:
         principal = await _authorise(endpoint, request, services)
         call = Call(request, services, principal)
         if endpoint.role is not None:
+            _check_url(request)
             _ = call.version  # an unknown version is refused before anything is done; public protocols have their own
         response = await endpoint.handler(call)
     except GraticuleError as exc:
@@ -234,6 +238,16 @@ async def _authorise(endpoint: Endpoint, request: Request, services: Services) -
     principal = await services.identity.authenticate(token.strip())
     require(principal, endpoint.role)
     return principal
+
+
+def _check_url(request: Request) -> None:
+    size = len(request.scope.get("raw_path") or b"") + len(request.scope["query_string"])
+    # A next link is longer than what it follows: by a token, and where clients wrote it, by percent signs.
+    if size > MAX_URL_BYTES * (4 if "token" in request.query_params else 1):
+        raise UrlTooLong(
+            f"The URL has {size} bytes; at most {MAX_URL_BYTES} are taken: send the search as POST /stac/search, with"
+            " its parameters in the body."
+        )
 
 
 def _too_large(limit: int, largest: int) -> str:

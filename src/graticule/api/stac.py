@@ -12,6 +12,7 @@ from graticule.access import Role
 from graticule.api import discovery, wire
 from graticule.api.documents import GEOJSON, JSON, Documents
 from graticule.api.openapi import OPENAPI
+from graticule.api.patience import while_connected
 from graticule.api.routing import Call, Endpoint, json_response
 from graticule.catalog import ItemPage
 from graticule.errors import InvalidParameter
@@ -98,6 +99,11 @@ async def landing_page(call: Call) -> Response:
             "links": here,
         }
     )
+
+
+async def root(call: Call) -> Response:
+    """``GET /``: clients that are given the bare address find the landing page."""
+    return Response(status_code=307, headers={"location": call.links.to("stac")})
 
 
 async def conformance(_call: Call) -> Response:
@@ -190,7 +196,7 @@ async def list_items(call: Call) -> Response:
     await call.services.catalog.collection(collection_id)
     parameters: JsonObject = {name: asked[name] for name in _CONDITIONS if name in asked}
     search = parse_search(parameters | {"collections": [collection_id]})
-    page = await call.services.catalog.search(search)
+    page = await while_connected(call.request, call.services.catalog.search(search))
     links = call.links
     path = ("stac", "collections", collection_id)
     around: list[Link] = [
@@ -212,7 +218,7 @@ async def search_get(call: Call) -> Response:
     asked = call.lists(*_LISTS)
     documents = Documents(call, fields=_fields(asked))
     search = parse_search(asked)
-    page = await call.services.catalog.search(search)
+    page = await while_connected(call.request, call.services.catalog.search(search))
     around = _search_links(call)
     if page.next_token is not None:
         around.append(
@@ -227,7 +233,7 @@ async def search_post(call: Call) -> Response:
     _refuse_query_forms(body)
     documents = Documents(call, body, _fields(body))
     search = parse_search(body)
-    page = await call.services.catalog.search(search)
+    page = await while_connected(call.request, call.services.catalog.search(search))
     around = _search_links(call)
     if page.next_token is not None:
         keep = {name: call.query[name] for name in ("sign", "duration") if name in call.query}
@@ -311,6 +317,7 @@ _LIST = ("limit", "bbox", "intersects", "datetime", "q", "query", "sortby", "fie
 _COLLECTIONS = ("bbox", "datetime", "limit", "q", "query", "sortby", "fields", "token", *_FILTER, *_SIGN)
 
 ENDPOINTS = (
+    Endpoint("GET", "/", root, Role.READER, "To the landing page", status=307),
     Endpoint("GET", "/stac", landing_page, Role.READER, "Landing page"),
     Endpoint("GET", "/stac/", landing_page, Role.READER, "Landing page"),
     Endpoint("GET", "/stac/conformance", conformance, Role.READER, "Conformance classes"),

@@ -36,6 +36,8 @@ class CollectionRecord:
     updated_us: int
     #: Its items are being removed: readers no longer see it, its id is not free yet.
     deleting: bool
+    #: What its items are as a whole: `wholes.Whole` as JSON; None where that is not known.
+    whole: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Catalog(Protocol):
         Raises:
             InvalidParameter: a token that is none or belongs to another order, or an order that would need the
                 documents of too many items.
+            SearchTimedOut: the time allowed was over before anything was found; else the page ends there.
         """
         ...
 

@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol
 from graticule.catalog.cells import CellRange, cover
 from graticule.catalog.regions import Region
 from graticule.catalog.tokens import Key
+from graticule.errors import ReadStopped
 
 #: Above every instant; far enough from the ends of 64 bits to add a day.
 FOREVER: Final = 1 << 62
@@ -210,12 +211,8 @@ def find(
         if reached is None or len(found) == count or scan.last is not None:
             return found
         upper = reached
-    cells = cells_of(source, question, region, collections)
     missing = count - len(found)
-    if not cells:
-        return found
-    ways = _by_cell if len(cells) <= _MERGED_CELLS else _by_window
-    return found + exact.take(ways(source, _with_least_t(question, collections, cells), upper, missing), missing)
+    return found + exact.take(_in_cells(source, question, region, collections, upper, missing), missing)
 
 
 def key_of(row: Row) -> Key:
@@ -234,25 +231,42 @@ class Exact:
         self._by_value = question.by_value
         self._most = _DOCUMENTS_AT_ONCE if question.by_document else _CHECKED_AT_ONCE
         self._scan = scan
+        #: The last row that was looked at to the end.
+        self._last: Row | None = None
 
     def take(self, rows: Iterator[Row], count: int) -> list[Row]:
-        """The first `count` rows that match, reading candidates in blocks of growing size."""
+        """The first `count` rows that match, reading candidates in blocks of growing size.
+
+        Raises:
+            ReadStopped: the time is over, and nothing has been looked at from which a next page could go on.
+        """
         found: list[Row] = []
+        try:
+            self._fill(found, rows, count)
+        except ReadStopped:
+            if self._last is None:
+                raise
+            self._scan.last = self._last
+        return found[:count]
+
+    def _fill(self, found: list[Row], rows: Iterator[Row], count: int) -> None:
         block = count if self._region is None else max(8, count * 3 // 2)
         while len(found) < count:
             candidates = list(islice(rows, block))
             if not candidates:
-                break
+                return
             block *= 2
             if not self._by_document and not self._by_value:
                 found += candidates if self._region is None else self._keep(self._region, candidates)
+                self._last = candidates[-1]
                 continue
             block = min(block, self._most)
             for first in range(0, len(candidates), self._most):
-                found += self._look(candidates[first : first + self._most])
+                part = candidates[first : first + self._most]
+                found += self._look(part)
+                self._last = part[-1]
                 if self._scan.last is not None:
-                    return found[:count]
-        return found[:count]
+                    return
 
     def _look(self, rows: list[Row]) -> list[Row]:
         """Those of the rows that match; the cheapest question comes first."""
@@ -325,6 +339,20 @@ def cells_of(
         near = region.near([cell.cell for cell in cells])
         cells = [cell for cell, is_near in zip(cells, near, strict=True) if is_near]
     return cells
+
+
+def _in_cells(
+    source: Candidates,
+    question: Question,
+    region: Region,
+    collections: Sequence[CollectionStatistics],
+    upper: Key,
+    count: int,
+) -> Iterator[Row]:
+    cells = cells_of(source, question, region, collections)
+    if cells:
+        ways = _by_cell if len(cells) <= _MERGED_CELLS else _by_window
+        yield from ways(source, _with_least_t(question, collections, cells), upper, count)
 
 
 @dataclass(frozen=True, slots=True)

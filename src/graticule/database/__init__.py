@@ -4,7 +4,7 @@ Entry points: `open_database`, which opens what the settings name; `Database` (`
 `Connection`); `passing_fault` and its neighbours for failures. `postgres` is imported only where it is used.
 """
 
-from graticule.database.connection import Connection, Database, Row
+from graticule.database.connection import Connection, Database, ReadLimit, Row
 from graticule.database.faults import database_errors, is_duplicate, passing_fault, said, unreachable
 from graticule.database.opening import open_database
 from graticule.database.sqlite import SqliteDatabase
@@ -12,6 +12,7 @@ from graticule.database.sqlite import SqliteDatabase
 __all__ = [
     "Connection",
     "Database",
+    "ReadLimit",
     "Row",
     "SqliteDatabase",
     "database_errors",

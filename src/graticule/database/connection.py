@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeVar
 
 from graticule import crashpoints
-from graticule.errors import Unavailable
+from graticule.errors import ReadStopped, Unavailable
 
 T = TypeVar("T")
 Parameters = Mapping[str, Any] | Sequence[Any]
@@ -58,12 +58,57 @@ class Row(Protocol):
         ...
 
 
+class ReadLimit:
+    """When a read is to stop: after some seconds, or when nobody waits for it any more."""
+
+    def __init__(self, seconds: float) -> None:
+        """The time runs from when the read begins, not while it waits for a thread."""
+        self.seconds = seconds
+        self._deadline: float | None = None
+        self._stopped = False
+        self._lock = threading.Lock()
+        self._interrupt: Callable[[], None] | None = None
+
+    def begin(self, interrupt: Callable[[], None] | None = None) -> None:
+        """The read begins; `interrupt` is called from another thread to end the statement that runs."""
+        with self._lock:
+            self._deadline = time.monotonic() + self.seconds
+            self._interrupt = interrupt
+
+    def end(self) -> None:
+        """The read has ended; `interrupt` is not called any more when this returns."""
+        with self._lock:
+            self._interrupt = None
+
+    def stop(self) -> None:
+        """End the read now. From any thread."""
+        with self._lock:
+            self._stopped = True
+            if self._interrupt is not None:
+                self._interrupt()
+
+    def extend(self) -> None:
+        """Time is no matter any more: for the little that is left to do."""
+        self._deadline = None
+
+    def is_over(self) -> bool:
+        """Is the read to stop?"""
+        return self._stopped or (self._deadline is not None and time.monotonic() > self._deadline)
+
+    def check(self) -> None:
+        """Raises ReadStopped."""
+        if self.is_over():
+            raise ReadStopped
+
+
 class Connection(ABC):
     """What a unit of work sees of the database. Not thread-safe; used only inside `read` and `write`."""
 
     dialect: Dialect
     #: The driver's own connection, for what only one kind of database has.
     raw: Any
+    #: When this read is to stop; statements then raise ReadStopped.
+    limit: ReadLimit | None = None
 
     @abstractmethod
     def execute(self, sql: str, parameters: Parameters = ()) -> int:
@@ -148,11 +193,22 @@ class Database(ABC):
         """Run a function in a write transaction; returns after the commit is durable."""
         return await asyncio.wrap_future(self.submit(function))
 
-    async def read(self, function: Callable[[Connection], T]) -> T:
-        """Run a function in a read transaction: it sees one state of the database."""
+    async def read(self, function: Callable[[Connection], T], limit: ReadLimit | None = None) -> T:
+        """Run a function in a read transaction: it sees one state of the database.
+
+        With a limit its statements raise ReadStopped when the time is over, or when the caller is cancelled: the thread
+        is free again soon. In memory, where reads queue with the writes, there is no limit.
+        """
         if self._readers is None:
             return await self.write(function)
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, function)
+        loop = asyncio.get_running_loop()
+        if limit is None:
+            return await loop.run_in_executor(self._readers, self._read, function)
+        try:
+            return await loop.run_in_executor(self._readers, self._read, function, limit)
+        except asyncio.CancelledError:
+            loop.run_in_executor(None, limit.stop)  # not here: PostgreSQL is told over a connection of its own
+            raise
 
     def submit(self, function: Callable[[Connection], T]) -> Future[T]:
         """As `write`, for callers without an event loop."""
@@ -200,8 +256,8 @@ class Database(ABC):
         """End a transaction that failed, if there is one. The writer outlives a failure of this too."""
 
     @abstractmethod
-    def _read(self, function: Callable[[Connection], T]) -> T:
-        """Run a function in a read transaction on this thread's connection."""
+    def _read(self, function: Callable[[Connection], T], limit: ReadLimit | None = None) -> T:
+        """Run a function in a read transaction on this thread's connection; see `read` for the limit."""
 
     @abstractmethod
     def _close(self) -> None:

@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
 import psycopg
@@ -19,8 +20,8 @@ from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 from psycopg.types.string import StrBinaryDumper, StrDumperUnknown
 
 from graticule.database import schema
-from graticule.database.connection import Connection, Database, Dialect, Parameters, Row
-from graticule.errors import SettingsError, Unavailable
+from graticule.database.connection import Connection, Database, Dialect, Parameters, ReadLimit, Row
+from graticule.errors import ReadStopped, SettingsError, Unavailable
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ _IDLE_TIMEOUT_MS: Final = 30_000
 _CONNECT_TIMEOUT_SECONDS: Final = 10
 #: So many rows are added by COPY, which has no statement to plan and no answer per row.
 _COPY_FROM_ROWS: Final = 8
+_CANCEL_TIMEOUT_SECONDS: Final = 5
 
 _BEGIN_WRITE: Final = f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({_WRITER_LOCK})".encode()
 _BEGIN_READ: Final = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -150,13 +152,24 @@ class PostgresConnection(Connection):
 
     def all(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """See `Connection`."""
-        rows: list[Row] = self.raw.execute(translated(sql), parameters).fetchall()
+        rows: list[Row] = self._run(sql, parameters).fetchall()
         return rows
 
     def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """See `Connection`."""
-        row: Row | None = self.raw.execute(translated(sql), parameters).fetchone()
+        row: Row | None = self._run(sql, parameters).fetchone()
         return row
+
+    def _run(self, sql: str, parameters: Parameters) -> psycopg.Cursor[Any]:
+        if self.limit is None:
+            return self.raw.execute(translated(sql), parameters)
+        self.limit.check()
+        try:
+            return self.raw.execute(translated(sql), parameters)
+        except psycopg.errors.QueryCanceled as exc:
+            # What is left to do with a search that was stopped is done in the same state of the database.
+            self.raw.execute(b"ROLLBACK TO limited; SET LOCAL statement_timeout = 0")
+            raise ReadStopped from exc
 
     def command(self, sql: str) -> None:
         """See `Connection`."""
@@ -242,11 +255,19 @@ class PostgresDatabase(Database):
             if self._raw.info.transaction_status in _OPEN:
                 self._raw.execute(b"ROLLBACK")
 
-    def _read(self, function: Callable[[Connection], T]) -> T:
+    def _read(self, function: Callable[[Connection], T], limit: ReadLimit | None = None) -> T:
         raw = self._begin_read()
+        connection = PostgresConnection(raw)
         try:
-            return function(PostgresConnection(raw))
+            if limit is not None:
+                connection.limit = limit
+                milliseconds = max(round(limit.seconds * 1000), 1)
+                raw.execute(f"SAVEPOINT limited; SET LOCAL statement_timeout = {milliseconds}".encode())
+                limit.begin(partial(_cancel, raw))
+            return function(connection)
         finally:
+            if limit is not None:
+                limit.end()
             with suppress(psycopg.Error):  # a lost connection has ended it itself
                 raw.execute(b"ROLLBACK")
 
@@ -302,6 +323,12 @@ _REFUSED: Final = re.compile(r"authentication failed|does not exist|no pg_hba.co
 
 def _may_pass(error: psycopg.Error) -> bool:
     return isinstance(error, psycopg.OperationalError) and not _REFUSED.search(str(error))
+
+
+def _cancel(raw: psycopg.Connection[Any]) -> None:
+    """End the statement that runs. One that cannot be reached ends by its own time limit."""
+    with suppress(psycopg.Error):
+        raw.cancel_safe(timeout=_CANCEL_TIMEOUT_SECONDS)
 
 
 def _without_url(error: psycopg.Error) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from graticule.database import schema
-from graticule.database.connection import Connection, Database, Dialect, Parameters, Row
-from graticule.errors import SettingsError
+from graticule.database.connection import Connection, Database, Dialect, Parameters, ReadLimit, Row
+from graticule.errors import ReadStopped, SettingsError
 
 T = TypeVar("T")
 
@@ -23,6 +23,8 @@ BUSY_TIMEOUT_MS: Final = 30_000
 #: How often the writer tries while it waits, seconds. SQLite's own waiting ends at ten tries a second; a process that
 #: writes without pause leaves the lock free for some microseconds at a time, and would shut this one out.
 _BUSY_PAUSE_SECONDS: Final = 0.0001
+#: So many steps of SQLite's machine between two looks whether a read is to stop: about a millisecond.
+_PROGRESS_STEPS: Final = 50_000
 #: What SQLite says of a file that no later try will open.
 _UNUSABLE: Final = frozenset(
     {
@@ -80,14 +82,30 @@ class SqliteConnection(Connection):
 
     def all(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """See `Connection`."""
-        return self.raw.execute(sql, parameters).fetchall()
+        if self.limit is not None:
+            self.limit.check()
+        try:
+            return self.raw.execute(sql, parameters).fetchall()
+        except sqlite3.OperationalError as exc:
+            self._raise_if_stopped(exc)
+            raise
 
     def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """See `Connection`."""
-        cursor = self.raw.execute(sql, parameters)
-        row: Row | None = cursor.fetchone()
-        cursor.close()
+        if self.limit is not None:
+            self.limit.check()
+        try:
+            cursor = self.raw.execute(sql, parameters)
+            row: Row | None = cursor.fetchone()
+            cursor.close()
+        except sqlite3.OperationalError as exc:
+            self._raise_if_stopped(exc)
+            raise
         return row
+
+    def _raise_if_stopped(self, exc: sqlite3.OperationalError) -> None:
+        if self.limit is not None and exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_INTERRUPT:
+            raise ReadStopped from exc
 
     def command(self, sql: str) -> None:
         """See `Connection`."""
@@ -168,16 +186,26 @@ class SqliteDatabase(Database):
             if self._raw.in_transaction:  # SQLite may have ended it itself
                 self._raw.execute("ROLLBACK")
 
-    def _read(self, function: Callable[[Connection], T]) -> T:
+    def _read(self, function: Callable[[Connection], T], limit: ReadLimit | None = None) -> T:
         raw: sqlite3.Connection | None = getattr(self._local, "raw", None)
         if raw is None:
             raw = self._local.raw = self._connect()
             with self._lock:
                 self._reader_connections.append(raw)
+        connection = SqliteConnection(raw)
         raw.execute("BEGIN")
+        if limit is None:
+            try:
+                return function(connection)
+            finally:
+                raw.execute("ROLLBACK")
+        connection.limit = limit
+        limit.begin()
+        raw.set_progress_handler(limit.is_over, _PROGRESS_STEPS)
         try:
-            return function(SqliteConnection(raw))
+            return function(connection)
         finally:
+            raw.set_progress_handler(None, 0)
             raw.execute("ROLLBACK")
 
     def _close(self) -> None:

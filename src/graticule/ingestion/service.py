@@ -16,7 +16,15 @@ from typing import Any
 
 import orjson
 
-from graticule.catalog import Catalog, CollectionRecord, OnConflict, PreparedItem, check_searchable, prepare_item
+from graticule.catalog import (
+    Catalog,
+    CollectionRecord,
+    OnConflict,
+    PreparedItem,
+    check_searchable,
+    prepare_item,
+    undescribed,
+)
 from graticule.database import Connection, Database
 from graticule.errors import (
     Conflict,
@@ -34,6 +42,7 @@ from graticule.errors import (
 )
 from graticule.ingestion.burying import bury_unnamed, defer_sweep
 from graticule.ingestion.publishing import item_document
+from graticule.ingestion.refreshing import REFRESH
 from graticule.ingestion.updating import Change, Updater
 from graticule.ingestion.validation import MAX_ITEM_ID, check_collection, check_contents, check_shape
 from graticule.sealing import Sealer
@@ -46,7 +55,7 @@ from graticule.workflows import Engine, journal
 from graticule.workflows.journal import Operation
 
 #: The tasks that are handed over here and run in a worker (`ingestion.workflows`).
-TASKS = ("ingest_item", "update_item", "delete_collection", "sweep")
+TASKS = ("ingest_item", "update_item", "delete_collection", "sweep", REFRESH)
 #: The purpose that submitted documents are sealed for.
 SUBMISSION = "submission"
 #: Items and bytes that one write transaction takes, so that others get their turn.
@@ -135,7 +144,7 @@ class Ingestion:
 
         def replace(tx: Connection) -> CollectionRecord:
             existing = self._existing_collection(tx, collection_id)
-            form = self._collection_form(collection, bases, existing)
+            form = self._collection_form(undescribed(collection, existing), bases, existing)
             self._catalog.replace_collection(tx, collection_id, form)
             record = self._existing_collection(tx, collection_id)
             if bury_unnamed(tx, self._hrefs, record):

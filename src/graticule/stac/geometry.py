@@ -12,6 +12,8 @@ from graticule.errors import InvalidParameter
 #: Longitudes may leave -180..180 by less than half a turn: footprints over the antimeridian come as 170..190 too.
 _MAX_LONGITUDE: Final = 360.0
 _MAX_LATITUDE: Final = 90.0
+#: Of the ``intersects`` parameter.
+MAX_POSITIONS: Final = 10_000
 #: Refuse documents whose nesting is no geometry any more.
 _MAX_DEPTH: Final = 8
 
@@ -67,9 +69,28 @@ def parse_shape(value: object) -> Shape:
         InvalidParameter: says what is wrong with it.
     """
     try:
+        if (count := _positions_of(value)) > MAX_POSITIONS:
+            raise InvalidParameter(
+                f"intersects: the geometry has {count} positions; at most {MAX_POSITIONS} are taken: simplify it, or"
+                " search its parts one after the other.",
+                target="intersects",
+            )
         return read_geometry(value, collections=True)
     except ValueError as exc:
         raise InvalidParameter(f"intersects: the geometry {exc}.", target="intersects") from exc
+
+
+def _positions_of(value: object, depth: int = 0) -> int:
+    """How many positions there are below a geometry, coordinates, or what takes their place."""
+    if depth > _MAX_DEPTH:
+        return 0  # refused by `read_geometry`
+    if isinstance(value, Mapping):
+        return sum(_positions_of(value.get(name), depth + 1) for name in ("coordinates", "geometries"))
+    if not isinstance(value, list | tuple) or not value:
+        return 0
+    if isinstance(value[0], int | float):
+        return 1
+    return sum(_positions_of(member, depth + 1) for member in value)
 
 
 def _write(geometry: object, parts: list[Bounds], *, collections: bool, depth: int) -> bytes:

@@ -97,7 +97,7 @@ class _Matches(SqlCandidates):
         }
         #: A statement of rows that match for certain; None: there are none.
         self._certain: str | None = None
-        self._keys: list[int] = []
+        self._passed: list[int] = []
         self._totals: tuple[int, int | None, int | None] | None = None
 
     def find(self, passes: int, most_rows: int, most_footprints: int, most_documents: int) -> None:
@@ -150,8 +150,8 @@ class _Matches(SqlCandidates):
     def _parts(self) -> Iterator[tuple[str, dict[str, Any]]]:
         if self._certain is not None:
             yield self._certain, self._values
-        for first in range(0, len(self._keys), _BLOCK):
-            keys = self._dialect.integers(self._keys[first : first + _BLOCK])
+        for first in range(0, len(self._passed), _BLOCK):
+            keys = self._dialect.integers(self._passed[first : first + _BLOCK])
             yield f"SELECT * FROM items i WHERE i.pk {KEYS[self._tx.dialect]}", {"pks": keys}
 
     def _source(self) -> tuple[str, int]:
@@ -182,7 +182,7 @@ class _Matches(SqlCandidates):
             if self._question.by_document:
                 failing = self.failing(block)
                 block = [row for row in block if row[3] not in failing]
-            self._keys += [row[3] for row in block]
+            self._passed += [row[3] for row in block]
 
     def _within(self, region: Region, rows: Sequence[Row]) -> list[Row]:
         doubtful = [row for row in rows if not region.surely_holds(row[4], row[5], row[6], row[7])]

@@ -26,24 +26,62 @@ from graticule.stac.search import Search
 
 #: So many items that an index tells of are looked up, rather than met in the order of the search.
 _FEW: Final = 3_000
+#: Documents of a page that are read without knowing how large they are.
+_FIRST_DOCUMENTS: Final = 100
 
 
-def answer(tx: Connection, *, dialect: Dialect, search: Search, scan_limit: int, strict: bool = False) -> ItemPage:
-    """The page that a search asks for; `strict` refuses properties that no collection declares."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one page may cost."""
+
+    #: A search whose filter needs the documents ends its page after about so many of them.
+    documents: int
+    #: Of a page's items, bytes: it ends early, but never without one.
+    page_bytes: int
+
+
+def answer(tx: Connection, *, dialect: Dialect, search: Search, limits: Limits, strict: bool = False) -> ItemPage:
+    """The page that a search asks for; `strict` refuses properties that no collection declares.
+
+    Raises:
+        ReadStopped: the read's limit is over, and nothing was found to go on from.
+    """
     plan = plan_of(tx, dialect, search, strict=strict)
     question, conditions, collections, order = plan.question, plan.conditions, plan.collections, plan.order
     candidates = SqlCandidates(tx, dialect, question, conditions)
     source = _Source(tx, dialect, question, conditions, collections, candidates, order)
-    rows, token = source.page(search, Scan(scan_limit))
-    docs = {row[0]: row[1] for row in tx.all(dialect.bodies, {"pks": dialect.integers(row[3] for row in rows)})}
+    scan = Scan(limits.documents)
+    rows, token = source.page(search, scan)
+    stopped = tx.limit is not None and tx.limit.is_over()
+    if tx.limit is not None:
+        tx.limit.extend()  # what was found is read to the end
+    docs = _documents(tx, dialect, rows, limits.page_bytes)
     matched, estimate = None, None
     if search.token is None and token is None:
         matched = len(rows)
     elif question == Question(None, None, placed=False, start=None, end=None):
         matched = sum(one.n for one in collections)
-    elif search.token is None:
+    elif search.token is None and not stopped:
         matched, estimate = count(candidates, question, collections)
-    return ItemPage([docs[row[3]] for row in rows], token, matched, estimate)
+    if len(docs) < len(rows):
+        token = source.token(rows[len(docs) - 1])
+    return ItemPage(docs, token, matched, estimate)
+
+
+def _documents(tx: Connection, dialect: Dialect, rows: Sequence[Row], most: int) -> list[bytes]:
+    """The documents of the first rows, as many as fit into `most` bytes, and at least one."""
+    docs: list[bytes] = []
+    size, step = 0, _FIRST_DOCUMENTS
+    while len(docs) < len(rows):
+        pks = [row[3] for row in rows[len(docs) : len(docs) + step]]
+        found = {row[0]: row[1] for row in tx.all(dialect.bodies, {"pks": dialect.integers(pks)})}
+        for pk in pks:
+            size += len(found[pk])
+            if size > most and docs:
+                return docs
+            docs.append(found[pk])
+        step = max((most - size) * len(docs) // size, 1)
+    return docs
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +103,13 @@ class _Source:
         wanted = search.limit + 1
         rows = self._newest(search, wanted, scan) if order is None else self._sorted(search, order, wanted, scan)
         last = rows[search.limit - 1] if len(rows) > search.limit else scan.last
-        if last is None:
-            return rows, None
-        token = (
-            encode_token(key_of(last)) if order is None else encode_token(key_of(last), order.text, place_of(last)[:-3])
-        )
-        return rows[: search.limit], token
+        return rows[: search.limit], None if last is None else self.token(last)
+
+    def token(self, last: Row) -> str:
+        """The token of the page behind a row."""
+        if self.order is None:
+            return encode_token(key_of(last))
+        return encode_token(key_of(last), self.order.text, place_of(last)[:-3])
 
     def _newest(self, search: Search, wanted: int, scan: Scan) -> list[Row]:
         after = None if search.token is None else decode_token(search.token)[0]

@@ -12,9 +12,10 @@ from graticule.catalog.searchable import PreparedItem, prepare_item
 from graticule.catalog.sql import queryables, sampling
 from graticule.catalog.sql.companions import COMPANIONS
 from graticule.catalog.sql.dialects import dialect_of
+from graticule.catalog.sql.wholes import declare, take_notice
 from graticule.catalog.sql.writing import ItemWriter
-from graticule.database import Connection, Database, Row
-from graticule.errors import CollectionDoesNotExist, Conflict, NotFound
+from graticule.database import Connection, Database, ReadLimit, Row
+from graticule.errors import CollectionDoesNotExist, Conflict, NotFound, ReadStopped, SearchTimedOut
 from graticule.stac.aggregation import AggregationRequest
 from graticule.stac.datetimes import now_us
 from graticule.stac.documents import Item
@@ -22,7 +23,13 @@ from graticule.stac.search import Search
 
 #: Documents that a page of a filtered search looks into: about a second's work.
 SCAN_LIMIT: Final = 10_000
-_COLLECTION: Final = "SELECT coll, id, doc, container, created, updated, deleting FROM collections"
+#: Seconds, and bytes; see the settings ``search_timeout`` and ``max_page_bytes``.
+SEARCH_TIMEOUT: Final = 10.0
+PAGE_BYTES: Final = 20_000_000
+_COLLECTION: Final = """
+    SELECT c.coll, c.id, c.doc, c.container, c.created, c.updated, c.deleting,
+      (SELECT f.whole FROM collection_facts f WHERE f.coll = c.coll AND f.rebuild < 2) AS whole
+    FROM collections c"""
 _ITEM: Final = """
     SELECT i.pk, i.cell, b.doc FROM collections c JOIN items i ON i.coll = c.coll JOIN bodies b ON b.pk = i.pk
     WHERE c.id = :collection AND i.id = :id"""
@@ -38,23 +45,31 @@ class SqlCatalog:
         clock: Callable[[], int] = now_us,
         scan_limit: int = SCAN_LIMIT,
         strict_queryables: bool = False,
+        search_timeout: float = SEARCH_TIMEOUT,
+        page_bytes: int = PAGE_BYTES,
+        on_stale: Callable[[Connection, str], None] = lambda _tx, _collection_id: None,
     ) -> None:
         """Over an open database; `clock` answers microseconds since 1970 UTC.
 
-        A search whose filter needs the documents ends its page after about `scan_limit` of them. With
-        `strict_queryables` one that names a property which no collection declares is refused.
+        A search whose filter needs the documents ends its page after about `scan_limit` of them; any page ends after
+        `search_timeout` seconds, and before its items have more than `page_bytes`. `on_stale` is told, in the same
+        transaction, of a collection whose extent or summaries should be worked out again. With `strict_queryables` a
+        search that names a property which no collection declares is refused.
         """
         self._strict = strict_queryables
+        self._on_stale = on_stale
         self._database = database
         self._dialect = dialect_of(database)
         self._clock = clock
         self._scan_limit = scan_limit
+        self._search_timeout = search_timeout
+        self._page_bytes = page_bytes
 
     # --- reads
 
     async def collections(self) -> list[CollectionRecord]:
         """Every collection that is not being deleted, in the order of creation."""
-        rows = await self._database.read(lambda tx: tx.all(f"{_COLLECTION} WHERE deleting = 0 ORDER BY coll"))
+        rows = await self._database.read(lambda tx: tx.all(f"{_COLLECTION} WHERE c.deleting = 0 ORDER BY c.coll"))
         return [_record(row) for row in rows]
 
     async def collection(self, collection_id: str) -> CollectionRecord:
@@ -86,11 +101,17 @@ class SqlCatalog:
     async def search(self, search: Search) -> ItemPage:
         """A page of items; see `Catalog.search` for the errors."""
         # Imported here, because a worker never searches: numpy and shapely would cost it its start and 40 MB.
-        from graticule.catalog.sql.searching import answer  # noqa: PLC0415
+        from graticule.catalog.sql.searching import Limits, answer  # noqa: PLC0415
 
-        return await self._database.read(
-            partial(answer, dialect=self._dialect, search=search, scan_limit=self._scan_limit, strict=self._strict)
-        )
+        limits = Limits(self._scan_limit, self._page_bytes)
+        read = partial(answer, dialect=self._dialect, search=search, limits=limits, strict=self._strict)
+        try:
+            return await self._database.read(read, ReadLimit(self._search_timeout))
+        except ReadStopped as exc:
+            raise SearchTimedOut(
+                f"The search takes longer than {self._search_timeout:g} seconds (GRATICULE_SEARCH_TIMEOUT): narrow it"
+                " by collections, datetime or bbox, or filter by properties that are indexed."
+            ) from exc
 
     async def property_types(self, collection_id: str | None = None) -> dict[str, set[str]]:
         """Properties that occur, and the JSON types of their values. Raises NotFound."""
@@ -138,6 +159,9 @@ class SqlCatalog:
         )
         if not changed:
             raise _no_collection(collection_id)
+        if (coll := self._number(tx, collection_id)) is not None:
+            declare(tx, coll, doc)
+            self._tell(tx, coll, collection_id)
 
     def mark_deleting(self, tx: Connection, collection_id: str) -> bool:
         """Hide a collection and its items from readers. False: it was hidden already. Raises NotFound."""
@@ -160,7 +184,7 @@ class SqlCatalog:
 
     def collection_in(self, tx: Connection, collection_id: str) -> CollectionRecord | None:
         """The record as this transaction sees it, also while the collection is being deleted."""
-        row = tx.one(f"{_COLLECTION} WHERE id = :id", {"id": collection_id})
+        row = tx.one(f"{_COLLECTION} WHERE c.id = :id", {"id": collection_id})
         return None if row is None else _record(row)
 
     # --- writes: queryables
@@ -200,6 +224,7 @@ class SqlCatalog:
             )
         prepared = [item if isinstance(item, PreparedItem) else prepare_item(item) for item in items]
         ItemWriter(tx, self._dialect, row["coll"], collection_id).put(prepared, on_conflict)
+        self._tell(tx, row["coll"], collection_id)
 
     def item_in(self, tx: Connection, collection_id: str, item_id: str) -> bytes | None:
         """An item's document as this transaction sees it, also while its collection is being deleted."""
@@ -213,6 +238,7 @@ class SqlCatalog:
         if row is None or coll is None:
             return None
         ItemWriter(tx, self._dialect, coll, collection_id).remove([(row["pk"], row["cell"])])
+        self._tell(tx, coll, collection_id)
         doc: bytes = row["doc"]
         return doc
 
@@ -237,6 +263,10 @@ class SqlCatalog:
             raise _no_collection(collection_id)
         return record
 
+    def _tell(self, tx: Connection, coll: int, collection_id: str) -> None:
+        if take_notice(tx, coll):
+            self._on_stale(tx, collection_id)
+
     def _number(self, tx: Connection, collection_id: str) -> int | None:
         number: int | None = tx.value("SELECT coll FROM collections WHERE id = :id", {"id": collection_id})
         return number
@@ -244,7 +274,7 @@ class SqlCatalog:
 
 def _record(row: Row) -> CollectionRecord:
     return CollectionRecord(
-        row["id"], row["doc"], row["container"], row["created"], row["updated"], bool(row["deleting"])
+        row["id"], row["doc"], row["container"], row["created"], row["updated"], bool(row["deleting"]), row["whole"]
     )
 
 
