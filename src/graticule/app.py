@@ -18,14 +18,13 @@ from starlette.responses import Response
 
 from graticule.api import ENDPOINTS, openapi_endpoint
 from graticule.api.errors import envelope
-from graticule.api.routing import routes
+from graticule.api.routing import Table, routes
 from graticule.services import Services
 
 
 def create_app(services: Services) -> Starlette:
     """The application of one catalog."""
     app = Starlette(
-        routes=routes((*ENDPOINTS, openapi_endpoint())),
         middleware=[
             Middleware(
                 CORSMiddleware,
@@ -38,7 +37,7 @@ def create_app(services: Services) -> Starlette:
         ],
         exception_handlers={HTTPException: _no_route},
     )
-    app.router.redirect_slashes = False
+    app.router = Table(routes((*ENDPOINTS, openapi_endpoint())))
     app.state.services = services
     return app
 

@@ -36,7 +36,12 @@ def answer(tx: Connection, *, dialect: Dialect, search: Search, scan_limit: int)
         matched = sum(one.n for one in collections)
     elif search.token is None:
         matched, estimate = count(candidates, question, collections)
-    return ItemPage([docs[row[3]] for row in rows], token, matched, estimate)
+    ids = {
+        coll: tx.value("SELECT id FROM collections WHERE coll = :coll", {"coll": coll})
+        for coll in {row[2] for row in rows}
+    }
+    names = [(ids[row[2]], row[1]) for row in rows]
+    return ItemPage([docs[row[3]] for row in rows], names, token, matched, estimate)
 
 
 @dataclass(frozen=True, slots=True)
