@@ -102,7 +102,7 @@ def scene(number: int) -> Scene:
     collection, _, width, platforms = SERIES[index]
     places, weights = _clusters()
     x, y, radius = random.choices(places, weights)[0]
-    x = min(max(x + random.gauss(0, radius / 2), -178.0), 176.0)
+    x = min(max(x + random.gauss(0, radius / 2), -178.0), 172.0)
     y = min(max(y + random.gauss(0, radius / 2), -78.0), 78.0)
     column, row = math.floor(x / width), math.floor(y / width)
     # Tiles are the same at each visit; the swath's edge moves a little.
@@ -117,7 +117,7 @@ def scene(number: int) -> Scene:
     ring = tuple((round(px, 6), round(py, 6)) for px, py in (*corners, corners[0]))
     at_ms = random.randrange(SPAN_MS)
     platform = platforms[random.getrandbits(1)]
-    cloud = None if index == 2 else round(100 * random.random() ** 1.7, 2)
+    cloud = None if index == 2 else round(100 * random.random() ** 1.7, 6)
     day = (BEGIN + timedelta(milliseconds=at_ms)).strftime("%Y%m%dT%H%M%S")
     name = f"{platform.replace('-', '').upper()}_{day}_C{column + 400:03d}R{row + 200:03d}_{number:08d}"
     return Scene(number, name, collection, platform, at_ms, ring, cloud)
