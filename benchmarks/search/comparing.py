@@ -72,10 +72,11 @@ class Comparison:
     def _deep(self, _name: str, count: int) -> list[list[bytes]]:
         if not self._walks:
             self._walks = [[root.encode(one) for one in walk(root, WALK_PAGES, WALK_LIMIT)] for root in self._roots]
-        places = list(range(WALK_PAGES // 2, WALK_PAGES))
+        pages = min(map(len, self._walks))
+        places = list(range(pages // 2, pages))
         Random(self._skip).shuffle(places)  # noqa: S311 - the order of queries
         self._skip += count
-        return [[requests[place] for place in places if place < len(requests)] for requests in self._walks]
+        return [[requests[place] for place in places[:count]] for requests in self._walks]
 
 
 def walk(root: Root, pages: int, limit: int) -> list[Request]:
