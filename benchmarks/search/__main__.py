@@ -13,6 +13,7 @@ machine does meets both servers.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ CHECKED = 20
 def main() -> None:
     """Measure, print and write."""
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and the servers with it
     files = items.write(arguments.folder / "items", arguments.items)
     archive = Archive(arguments.items)
     lines: list[str] = []

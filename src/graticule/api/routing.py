@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import traceback
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -177,15 +177,20 @@ class Table(Router):
         """Take the routes, in the order in which they are tried."""
         super().__init__(routes, redirect_slashes=False)
         lengths = {route.path.count("/") for route in routes}
+        self._of_any_length = [route for route in routes if ":path}" in route.path]
         self._of_length = {
             length: [route for route in routes if ":path}" in route.path or route.path.count("/") == length]
             for length in lengths
         }
 
+    def candidates(self, path: str) -> Sequence[Route]:
+        """The routes that may match a path, in order."""
+        return self._of_length.get(path.count("/"), self._of_any_length)
+
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request to its route; what has none, or another method, goes Starlette's way."""
         if scope["type"] == "http" and not scope.get("root_path"):
-            for route in self._of_length.get(scope["path"].count("/"), ()):
+            for route in self.candidates(scope["path"]):
                 match, found = route.matches(scope)
                 if match is Match.FULL:
                     scope["router"], scope["route"] = self, route
