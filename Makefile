@@ -13,10 +13,10 @@ export PYTHON
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs torture bench lock clean
+.PHONY: help setup demo test check format docs torture bench bench-search lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv as requirements.lock says (no root; nothing to do when nothing changed)
 	@scripts/setup.sh
@@ -50,6 +50,9 @@ torture: setup ## kill worker, service and database server KILLS times during in
 
 bench: setup ## start, memory, ingestion and conversion on this machine, as one table
 	@$(BIN)/python benchmarks/service.py $(BENCH_ARGS)
+
+bench-search: setup ## search and read against stac-fastapi on pgstac, by turns (BENCH_ARGS="--stores sqlite,postgres")
+	@$(BIN)/python -m benchmarks.search $(BENCH_ARGS)
 
 lock: setup ## resolve requirements.lock anew from pyproject.toml
 	@scripts/lock.sh

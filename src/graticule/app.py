@@ -20,7 +20,7 @@ from starlette.responses import Response
 from graticule.api import ENDPOINTS, openapi_endpoint
 from graticule.api.errors import envelope
 from graticule.api.links import RootPath
-from graticule.api.routing import routes
+from graticule.api.routing import Table, routes
 from graticule.services import Services
 
 
@@ -29,7 +29,6 @@ def create_app(services: Services) -> Starlette:
     endpoints = (*ENDPOINTS, openapi_endpoint())
     names = frozenset(endpoint.path.split("/")[1] for endpoint in endpoints) - {""}
     app = Starlette(
-        routes=routes(endpoints),
         middleware=[
             Middleware(RootPath, settings=services.settings, names=names),
             Middleware(
@@ -43,7 +42,7 @@ def create_app(services: Services) -> Starlette:
         ],
         exception_handlers={HTTPException: _no_route},
     )
-    app.router.redirect_slashes = False
+    app.router = Table(routes(endpoints))
     app.state.services = services
     return app
 

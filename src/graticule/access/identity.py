@@ -6,15 +6,18 @@ token: ``jwk``, ``jku``, ``x5u`` and ``x5c`` headers are not looked at (RFC 8725
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from joserfc import jws
 from joserfc.errors import ExpiredTokenError, InvalidClaimError, JoseError, MissingClaimError
+from joserfc.jwk import Key
 from joserfc.jws import CompactSignature, JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
@@ -28,6 +31,9 @@ from graticule.settings import Settings
 LEEWAY_SECONDS: Final = 60
 _MAX_TOKEN_CHARACTERS: Final = 16_384
 _GUID = re.compile(r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
+
+#: Tokens whose signature need not be checked again; a client uses one for an hour or so.
+_REMEMBERED: Final = 1024
 
 _MALFORMED = "The bearer token is not a JSON Web Token."
 
@@ -47,6 +53,18 @@ class TrustedIssuer:
     role_of: Callable[[str], Role | None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A token that was found good."""
+
+    principal: Principal
+    issuer: TrustedIssuer
+    key_id: str
+    key: Key
+    #: The ``exp`` claim: from then on everything is checked again, and the leeway applied.
+    expires: float
+
+
 class Identity:
     """Checks bearer tokens. One per process and event loop."""
 
@@ -59,6 +77,8 @@ class Identity:
     ) -> None:
         """Trust these issuers, for tokens meant for one of these audiences."""
         self._issuers = {issuer.name: issuer for issuer in issuers}
+        self._clock = clock
+        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
         self._audiences = frozenset(audience_name(audience) for audience in audiences)
         self._claims = JWTClaimsRegistry(
             now=lambda: int(clock()), leeway=LEEWAY_SECONDS, exp={"essential": True}, aud={"essential": True}
@@ -76,22 +96,42 @@ class Identity:
             Unauthorized: the token is not acceptable; the message says why, without a word of the token.
             Unavailable: the issuer's keys cannot be fetched.
         """
+        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        known = self._verified.get(digest)
+        if known is not None and await self._still_holds(known):
+            return known.principal
+        found = await self._verify(token)
+        self._verified[digest] = found
+        self._verified.move_to_end(digest)
+        if len(self._verified) > _REMEMBERED:
+            self._verified.popitem(last=False)
+        return found.principal
+
+    async def _still_holds(self, known: _Verified) -> bool:
+        """Is the token not expired, and signed with a key that its issuer publishes to this day?
+
+        Key sets are renewed with new key objects, so that after each renewal every token is checked in full once.
+        """
+        return self._clock() < known.expires and await known.issuer.keys.find(known.key_id) is known.key
+
+    async def _verify(self, token: str) -> _Verified:
         signed, claims = _parse(token)
         issuer_name = claims.get("iss")
         issuer = self._issuers.get(issuer_name) if isinstance(issuer_name, str) else None
         if issuer is None:
             raise Unauthorized("The token comes from an issuer that this catalog does not trust.")
-        await self._verify_signature(signed, issuer)
+        key_id, key = await self._verify_signature(signed, issuer)
         self._check_claims(claims)
-        return Principal(_subject(claims), _roles(claims, issuer), issuer.name)
+        principal = Principal(_subject(claims), _roles(claims, issuer), issuer.name)
+        return _Verified(principal, issuer, key_id, key, claims["exp"])
 
-    async def _verify_signature(self, signed: CompactSignature, issuer: TrustedIssuer) -> None:
+    async def _verify_signature(self, signed: CompactSignature, issuer: TrustedIssuer) -> tuple[str, Key]:
         headers = signed.headers()
         if headers.get("alg") not in issuer.algorithms:
             raise Unauthorized("The token is signed with an algorithm that is not accepted from its issuer.")
         key_id = headers.get("kid")
         key = await issuer.keys.find(key_id) if isinstance(key_id, str) else None
-        if key is None:
+        if key is None or not isinstance(key_id, str):
             raise Unauthorized("The token is signed with a key that its issuer does not publish.")
         try:
             genuine = jws.validate_compact(signed, key, issuer.algorithms, self._registries[issuer.name])
@@ -99,6 +139,7 @@ class Identity:
             raise Unauthorized("The token's signature cannot be checked.") from exc
         if not genuine:
             raise Unauthorized("The token's signature is wrong.")
+        return key_id, key
 
     def _check_claims(self, claims: dict[str, Any]) -> None:
         try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -15,7 +17,7 @@ from graticule.catalog import CollectionRecord, described
 from graticule.errors import InvalidParameter
 from graticule.stac.documents import JsonObject, Link
 from graticule.stac.fields import FieldSelection
-from graticule.stac.links import QUERYABLES, with_links
+from graticule.stac.links import QUERYABLES, spliced, with_links
 
 JSON = "application/json"
 GEOJSON = "application/geo+json"
@@ -44,20 +46,23 @@ class Documents:
         document = with_links(described(record), collection_links(self._links, record.id))
         return await self._finish(document, self._fields)
 
-    async def item(self, stored: bytes) -> bytes:
+    async def item(self, stored: bytes, collection_id: str, item_id: str) -> bytes:
         """An Item with its links."""
-        parsed = orjson.loads(stored)
-        document = with_links(stored, item_links(self._links, parsed["collection"], parsed["id"]))
-        return await self._finish(document, self._fields)
+        return await self._finish(self._linked(stored, collection_id, item_id), self._fields)
 
-    async def items(self, stored: Sequence[bytes]) -> list[bytes]:
-        """Items of a page."""
+    async def items(self, stored: Sequence[bytes], names: Sequence[tuple[str, str]]) -> list[bytes]:
+        """Items of a page; `names` are their collections and ids."""
         documents: list[bytes] = []
-        for number, document in enumerate(stored):
+        for number, (document, name) in enumerate(zip(stored, names, strict=True)):
             if number % _BATCH == _BATCH - 1:
                 await asyncio.sleep(0)  # a page may hold 10,000: others get their turn in between
-            documents.append(await self.item(document))
+            documents.append(await self.item(document, *name))
         return documents
+
+    def _linked(self, stored: bytes, collection_id: str, item_id: str) -> bytes:
+        """An Item with the links of `item_links`."""
+        before, behind = _around_id(self._links, collection_id)
+        return spliced(stored, b"".join((before, quote(item_id, safe="").encode("ascii"), behind)))
 
     async def _finish(self, document: bytes, fields: FieldSelection | None = None) -> bytes:
         document = self._services.hrefs.unfold(document, self._links.base)
@@ -97,6 +102,15 @@ def item_links(links: Links, collection_id: str, item_id: str) -> list[Link]:
         {"rel": "root", "type": JSON, "href": links.to("stac", "")},
         {"rel": "self", "type": GEOJSON, "href": links.to("stac", "collections", collection_id, "items", item_id)},
     ]
+
+
+@lru_cache(maxsize=512)
+def _around_id(links: Links, collection_id: str) -> tuple[bytes, bytes]:
+    """`item_links` as JSON without the brackets: the parts before and behind the id, which ends the last one's path."""
+    # Names are percent-encoded: no slash in them, and nothing that JSON would escape.
+    text = orjson.dumps(item_links(links, collection_id, ""))[1:-1]
+    place = text.rindex(b"/items/") + len(b"/items/")
+    return text[:place], text[place:]
 
 
 def _signing_minutes(call: Call, body: JsonObject) -> int | None:

@@ -51,7 +51,7 @@ def base_url(request: HTTPConnection, settings: Settings) -> str:
     if settings.public_url is not None:
         return settings.public_url
     headers = request.headers
-    scheme, host = request.url.scheme, headers.get("host", "")
+    scheme, host = request.scope.get("scheme", "http"), headers.get("host", "")
     prefix = request.scope.get("root_path", "")
     if settings.trusted_proxies and _is_trusted(request, settings.trusted_proxies):
         standard = _forwarded(headers.get("forwarded"))

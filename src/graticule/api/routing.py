@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import traceback
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,8 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route, Router
+from starlette.types import Receive, Scope, Send
 
 from graticule.access import Principal, Role, require
 from graticule.api.errors import envelope, error_response
@@ -170,6 +171,36 @@ def routes(endpoints: Iterable[Endpoint]) -> list[Route]:
         Route(path, _dispatcher(methods), methods=list(methods), include_in_schema=False)
         for path, methods in by_path.items()
     ]
+
+
+class Table(Router):
+    """Starlette's router, which tries every route in turn, shown only those whose paths have the request's length."""
+
+    def __init__(self, routes: list[Route]) -> None:
+        """Take the routes, in the order in which they are tried."""
+        super().__init__(routes, redirect_slashes=False)
+        lengths = {route.path.count("/") for route in routes}
+        self._of_any_length = [route for route in routes if ":path}" in route.path]
+        self._of_length = {
+            length: [route for route in routes if ":path}" in route.path or route.path.count("/") == length]
+            for length in lengths
+        }
+
+    def candidates(self, path: str) -> Sequence[Route]:
+        """The routes that may match a path, in order."""
+        return self._of_length.get(path.count("/"), self._of_any_length)
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request to its route; what has none, or another method, goes Starlette's way."""
+        if scope["type"] == "http" and not scope.get("root_path"):
+            for route in self.candidates(scope["path"]):
+                match, found = route.matches(scope)
+                if match is Match.FULL:
+                    scope["router"], scope["route"] = self, route
+                    scope.update(found)
+                    await route.handle(scope, receive, send)
+                    return
+        await super().app(scope, receive, send)
 
 
 def _dispatcher(methods: Mapping[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:

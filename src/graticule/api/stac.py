@@ -15,7 +15,7 @@ from graticule.api.openapi import OPENAPI
 from graticule.api.patience import while_connected
 from graticule.api.routing import Call, Endpoint, json_response
 from graticule.catalog import ItemPage
-from graticule.errors import InvalidParameter
+from graticule.errors import InvalidParameter, RequestError
 from graticule.stac.documents import JsonObject, Link
 from graticule.stac.fields import FieldSelection, parse_fields
 from graticule.stac.links import QUERYABLES, feature_collection
@@ -161,8 +161,9 @@ async def create_items(call: Call) -> Response:
 async def get_item(call: Call) -> Response:
     """``GET /stac/collections/{collectionId}/items/{itemId}``."""
     documents = Documents(call)
-    stored = await call.services.catalog.item(call.path["collectionId"], call.path["itemId"])
-    return Response(await documents.item(stored), media_type=GEOJSON)
+    collection_id, item_id = call.path["collectionId"], call.path["itemId"]
+    stored = await call.services.catalog.item(collection_id, item_id)
+    return Response(await documents.item(stored, collection_id, item_id), media_type=GEOJSON)
 
 
 async def replace_item(call: Call) -> Response:
@@ -193,10 +194,15 @@ async def list_items(call: Call) -> Response:
     collection_id = call.path["collectionId"]
     asked = call.lists(*_LISTS)
     documents = Documents(call, fields=_fields(asked))
-    await call.services.catalog.collection(collection_id)
     parameters: JsonObject = {name: asked[name] for name in _CONDITIONS if name in asked}
-    search = parse_search(parameters | {"collections": [collection_id]})
-    page = await while_connected(call.request, call.services.catalog.search(search))
+    try:
+        search = parse_search(parameters | {"collections": [collection_id]})
+        page = await while_connected(call.request, call.services.catalog.search(search))
+    except RequestError:
+        await call.services.catalog.collection(collection_id)  # a 404 goes before what is wrong with the rest
+        raise
+    if not page.items:  # a collection that has items is there
+        await call.services.catalog.collection(collection_id)
     links = call.links
     path = ("stac", "collections", collection_id)
     around: list[Link] = [
@@ -300,7 +306,7 @@ async def _page(documents: Documents, page: ItemPage, search: Search, links: lis
         members["numberMatched"] = members["context"]["matched"] = page.matched
     elif page.estimate is not None:
         members["context"]["estimate"] = page.estimate  # never as numberMatched, which clients take as exact
-    return Response(feature_collection(await documents.items(page.items), **members), media_type=GEOJSON)
+    return Response(feature_collection(await documents.items(page.items, page.names), **members), media_type=GEOJSON)
 
 
 COLLECTIONS = "/stac/collections"

@@ -46,6 +46,8 @@ class ItemPage:
 
     #: The items' JSON, as it was given.
     items: list[bytes]
+    #: Collection and id of each item.
+    names: list[tuple[str, str]]
     #: Where the next page begins; None when nothing follows.
     next_token: str | None
     #: How many items the search finds in all, where that is known without counting.

@@ -70,7 +70,9 @@ def api(
     announce: bool = False,
 ) -> None:
     """Answer HTTP requests: one of the processes that `serve` watches."""
-    from graticule.cli.api_process import serve_api  # noqa: PLC0415 - the heavy imports
+    import uvloop  # noqa: PLC0415 - the heavy imports
+
+    from graticule.cli.api_process import serve_api  # noqa: PLC0415
     from graticule.cli.logs import set_up_logging  # noqa: PLC0415
     from graticule.cli.supervision import adopt  # noqa: PLC0415
     from graticule.settings import load_settings  # noqa: PLC0415
@@ -78,7 +80,7 @@ def api(
     adopt()
     settings = load_settings(data_dir=data_dir)
     set_up_logging(settings.log_level)
-    asyncio.run(serve_api(settings, host, port, tls=tls, announce=_announcement(settings) if announce else None))
+    uvloop.run(serve_api(settings, host, port, tls=tls, announce=_announcement(settings) if announce else None))
 
 
 def _announcement(settings: Settings) -> str:

@@ -33,15 +33,24 @@ def stored_form(document: JsonObject) -> JsonObject:
 
 def with_links(stored: bytes, links: Iterable[Link]) -> bytes:
     """The document with the server's links in front of its own."""
+    return spliced(stored, orjson.dumps(list(links))[1:-1])
+
+
+def spliced(stored: bytes, ours: bytes) -> bytes:
+    """As `with_links`; the links come as JSON, without the brackets around them."""
     head = ITEM_HEAD if stored.startswith(ITEM_HEAD) else COLLECTION_HEAD
     tail = stored[len(head) :]
-    ours = orjson.dumps(list(links))[1:-1]
     return head + ours + (b"" if tail.startswith(b"]") or not ours else b",") + tail
 
 
 def feature_collection(features: Iterable[bytes], **members: Any) -> bytes:
     """An ItemCollection of ready documents, with further members behind them."""
     rest = orjson.dumps(members)[1:-1]
-    return (
-        b'{"type":"FeatureCollection","features":[' + b",".join(features) + b"]" + (b"," + rest if rest else b"") + b"}"
-    )
+    # Joined once: a page may be large, and each copy of it costs as much as finding its items.
+    parts = [b'{"type":"FeatureCollection","features":[']
+    for feature in features:
+        parts += (feature, b",")
+    if len(parts) > 1:
+        parts.pop()
+    parts += (b"]", b"," if rest else b"", rest, b"}")
+    return b"".join(parts)

@@ -65,7 +65,12 @@ def answer(tx: Connection, *, dialect: Dialect, search: Search, limits: Limits, 
         matched, estimate = count(candidates, question, collections)
     if len(docs) < len(rows):
         token = source.token(rows[len(docs) - 1])
-    return ItemPage(docs, token, matched, estimate)
+    ids = {
+        coll: tx.value("SELECT id FROM collections WHERE coll = :coll", {"coll": coll})
+        for coll in {row[2] for row in rows[: len(docs)]}
+    }
+    names = [(ids[row[2]], row[1]) for row in rows[: len(docs)]]
+    return ItemPage(docs, names, token, matched, estimate)
 
 
 def _documents(tx: Connection, dialect: Dialect, rows: Sequence[Row], most: int) -> list[bytes]:
