@@ -5,8 +5,26 @@ says what a path given for loading holds, `PgstacSource` what a pgstac does.
 """
 
 from graticule.ingestion.exchange.exporting import Exporter
+from graticule.ingestion.exchange.exporting_pgstac import PgstacExporter
 from graticule.ingestion.exchange.exporting_tables import TableExporter
+from graticule.ingestion.exchange.files import SourceFile
 from graticule.ingestion.exchange.finding import find_files
 from graticule.ingestion.exchange.loading import IfPresent, Loader, Refusal, Tally
+from graticule.ingestion.exchange.pgstac import PgstacServer, PgstacSource
+from graticule.ingestion.exchange.pgstac_writing import NotTaken, Written
 
-__all__ = ["Exporter", "IfPresent", "Loader", "Refusal", "TableExporter", "Tally", "find_files"]
+__all__ = [
+    "Exporter",
+    "IfPresent",
+    "Loader",
+    "NotTaken",
+    "PgstacExporter",
+    "PgstacServer",
+    "PgstacSource",
+    "Refusal",
+    "SourceFile",
+    "TableExporter",
+    "Tally",
+    "Written",
+    "find_files",
+]

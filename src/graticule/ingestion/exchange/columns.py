@@ -62,7 +62,7 @@ class Survey:
         self.geometry_types: set[str] = set()
         #: West, south, east, north of all; None: no item has a place.
         self.bounds: list[float] | None = None
-        self.has_heights = False
+        self._box_lengths: set[int] = set()
 
     def add(self, item: dict[str, Any]) -> None:
         """See an item."""
@@ -73,7 +73,7 @@ class Survey:
         if isinstance(geometry, dict):
             self.geometry_types.add(f"{geometry.get('type')}{' Z' if _has_height(geometry) else ''}")
         if bbox is not None:
-            self.has_heights |= len(bbox) == 6
+            self._box_lengths.add(len(bbox))
             self._widen([bbox[name] for name in _CORNERS])
 
     def _widen(self, box: list[float]) -> None:
@@ -90,7 +90,8 @@ class Survey:
             if name == "geometry":
                 columns[name] = (pa.binary(), _as_is)
             elif name == "bbox":
-                corners = _CORNERS_3D if self.has_heights else _CORNERS
+                # Readers cannot do with heights that some rows have: they are columns if all have them.
+                corners = _CORNERS_3D if self._box_lengths == {6} else _CORNERS
                 columns[name] = (pa.struct([(corner, pa.float64()) for corner in corners]), _box)
             else:
                 _place(columns, name, self._members[name])
@@ -118,8 +119,8 @@ class Layout:
             if name == "geometry":
                 arrays.append(pa.array(_wkb([item.get(name) for item in items]), kind))
                 continue
-            of = (lambda item: item) if name in MEMBERS else (lambda item: item.get("properties") or {})
-            arrays.append(pa.array([_converted(of(item).get(name), convert) for item in items], kind))
+            places = items if name in MEMBERS else [item.get("properties") or {} for item in items]
+            arrays.append(pa.array([_converted(place.get(name), convert) for place in places], kind))
         rows = pa.RecordBatch.from_arrays([*arrays, pa.nulls(len(items), pa.string())], schema=self.schema)
         patches = [difference(read, item) for read, item in zip(documents(rows), items, strict=True)]
         texts = [orjson.dumps(patch).decode() if patch else None for patch in patches]
@@ -171,12 +172,12 @@ def _type(shape: Shape) -> tuple[pa.DataType, _Convert] | None:
     simple = _SIMPLE.get(shape.kinds)
     if simple is not None:
         return simple
-    if shape.kinds is Kind.NOTHING:
+    if shape.kinds == Kind.NOTHING:
         return None
-    if shape.kinds is Kind.LIST and shape.elements is not None:
+    if shape.kinds == Kind.LIST and shape.elements is not None:
         element, convert = _type(shape.elements) or (pa.string(), _nothing)
         return pa.list_(element), lambda value: [_converted(one, convert) for one in value]
-    if shape.kinds is Kind.OBJECT:
+    if shape.kinds == Kind.OBJECT:
         columns: dict[str, tuple[pa.DataType, _Convert]] = {}
         for name, member in shape.members.items():
             _place(columns, name, member)
@@ -186,7 +187,7 @@ def _type(shape: Shape) -> tuple[pa.DataType, _Convert] | None:
 
 
 def _geometry_type(shape: Shape) -> tuple[pa.DataType, _Convert] | None:
-    if shape.kinds is Kind.OBJECT:
+    if shape.kinds == Kind.OBJECT:
         return pa.binary(), lambda value: _wkb([value])[0]
     return _type(shape)
 
@@ -219,7 +220,7 @@ def _number(value: float) -> float:
     return float(value)
 
 
-_SIMPLE: Final[dict[Kind, tuple[pa.DataType, _Convert]]] = {
+_SIMPLE: Final[dict[int, tuple[pa.DataType, _Convert]]] = {
     Kind.BOOLEAN: (pa.bool_(), _as_is),
     Kind.INTEGER: (pa.int64(), _as_is),
     Kind.NUMBER: (pa.float64(), _number),

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
+
 
 def difference(before: Any, after: Any) -> list[dict[str, Any]]:
     """The operations that make `before`, an object, into `after`; empty: they are the same."""
@@ -35,10 +37,10 @@ def _differences(before: Any, after: Any, path: str) -> Iterator[dict[str, Any]]
                 yield {"op": "remove", "path": f"{path}/{_escaped(name)}"}
         for name, value in after.items():
             where = f"{path}/{_escaped(name)}"
-            if name in before:
-                yield from _differences(before[name], value, where)
-            else:
+            if name not in before:
                 yield {"op": "add", "path": where, "value": value}
+            elif path or _text(before[name]) != _text(value):  # of whole members texts are compared faster
+                yield from _differences(before[name], value, where)
     elif _are_objects(before) and _are_objects(after) and len(before) == len(after):
         for index, (one, other) in enumerate(zip(before, after, strict=True)):
             yield from _differences(one, other, f"{path}/{index}")
@@ -55,6 +57,10 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, list):
         return len(one) == len(other) and all(map(same, one, other))
     return bool(one == other)
+
+
+def _text(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def _are_objects(value: Any) -> bool:
