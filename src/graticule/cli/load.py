@@ -1,9 +1,10 @@
-"""``graticule load``: collections and items from files, metadata only."""
+"""``graticule load``: collections and items from files or from a pgstac database, metadata only."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,7 @@ from graticule.cli.options import DataDir, Json
 
 if TYPE_CHECKING:
     from graticule.cli.progress import Display
-    from graticule.ingestion.exchange import Refusal, Tally
+    from graticule.ingestion.exchange import Refusal, SourceFile, Tally
 
 
 class OnConflict(Enum):
@@ -32,8 +33,22 @@ def register(app: typer.Typer) -> None:
 
 def load(
     source: Annotated[
-        Path, typer.Argument(help="A folder that `graticule export` wrote, a file of JSON lines, or - for stdin.")
-    ],
+        Path | None,
+        typer.Argument(
+            show_default=False,
+            help="A folder that `graticule export` wrote, or of .parquet files; a file of JSON lines, or NAME.parquet"
+            " (stac-geoparquet); or - for stdin.",
+        ),
+    ] = None,
+    from_pgstac: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DSN",
+            show_default=False,
+            help="Read this pgstac database instead: postgresql://USER@HOST:PORT/DATABASE. The password is better in"
+            " PGPASSWORD or ~/.pgpass.",
+        ),
+    ] = None,
     data_dir: DataDir = None,
     collection: Annotated[
         str | None,
@@ -63,16 +78,22 @@ def load(
     """Load Collections and Items as they are, without fetching their assets. The server may be running or not.
 
     What is there already, exactly so, is passed over: after an interruption, run it again. Exit code 1 says that
-    lines were refused.
+    lines or rows were refused.
     """
     from graticule.cli.logs import set_up_logging  # noqa: PLC0415 - not needed for `--help`
     from graticule.cli.progress import Display  # noqa: PLC0415
-    from graticule.ingestion.exchange import find_files  # noqa: PLC0415
+    from graticule.ingestion.exchange import PgstacServer, PgstacSource, find_files  # noqa: PLC0415
     from graticule.settings import load_settings  # noqa: PLC0415
 
+    if (source is None) == (from_pgstac is None):
+        raise typer.BadParameter("What is to be loaded? Name a file or folder, or give --from-pgstac.")
     settings = load_settings(data_dir=data_dir)
     set_up_logging("warning")
-    files = find_files(source)
+    files: Sequence[SourceFile] = []
+    if source is not None:
+        files = find_files(source)
+    elif from_pgstac is not None:
+        files = [PgstacSource(PgstacServer(from_pgstac), collection)]
 
     async def run(display: Display) -> Tally:
         from graticule.cli.address import base_urls  # noqa: PLC0415

@@ -19,8 +19,6 @@ from typing import IO, Any, Final, Self
 
 import orjson
 
-from graticule.errors import InvalidParameter
-
 COLLECTION_FILE: Final = "collection.json"
 COLLECTIONS_FILE: Final = "collections.ndjson"
 ITEMS_FILE: Final = "items.ndjson"
@@ -33,11 +31,11 @@ _CHUNK: Final = 1 << 20
 # --- reading
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SourceFile:
-    """A file to load."""
+    """A file to load, of JSON lines; other sources are classes of their own."""
 
-    #: None: standard input.
+    #: None: standard input, or no file.
     path: Path | None
 
     @property
@@ -59,12 +57,16 @@ class SourceFile:
         """Are these the items of the collection that the file before describes?"""
         return self.path is not None and before.path == self.path.with_name(COLLECTION_FILE)
 
+    def lines(self, longest: int) -> Iterator[Line]:
+        """Its documents; of one longer than `longest` bytes only the number. Other sources have their own."""
+        return _text_lines(self, longest)
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line that is not blank."""
+    """A line that is not blank, or a row."""
 
-    #: From 1.
+    #: From 1; 0: what a file says of itself.
     number: int
     #: Without the ends of the line; None: it is longer than allowed.
     text: bytes | None
@@ -72,31 +74,12 @@ class Line:
     offset: int
 
 
-def find_files(path: Path) -> list[SourceFile]:
-    """The files to load from a path: a file, ``-`` for standard input, or a folder of the layout above.
-
-    Raises:
-        InvalidParameter: there is nothing to load.
-    """
-    if str(path) == "-":
-        return [SourceFile(None)]
-    if path.is_file() or path.is_fifo():
-        return [SourceFile(path)]
-    if not path.is_dir():
-        raise InvalidParameter(f"{path} does not exist.", target=str(path))
-    folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())]
-    names = (COLLECTIONS_FILE, COLLECTION_FILE, ITEMS_FILE)
-    found = [SourceFile(folder / name) for folder in folders for name in names if (folder / name).is_file()]
-    if not found:
-        raise InvalidParameter(
-            f"{path} holds no {COLLECTION_FILE}, {COLLECTIONS_FILE} or {ITEMS_FILE}, nor do its folders.",
-            target=str(path),
-        )
-    return found
-
-
 def read_lines(file: SourceFile, longest: int) -> Iterator[Line]:
     """The lines of a file; of one longer than `longest` bytes only the number."""
+    return file.lines(longest)
+
+
+def _text_lines(file: SourceFile, longest: int) -> Iterator[Line]:
     with _opened(file) as stream:
         if file.is_one_document:
             text = stream.read(longest + 1)
