@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from graticule.api import assets, collection_assets, configuration, health, identity, ingestion, sas, sources, stac
+from graticule.api import (
+    assets,
+    collection_assets,
+    configuration,
+    data,
+    health,
+    identity,
+    ingestion,
+    sas,
+    sources,
+    stac,
+)
 from graticule.api.routing import Call, Endpoint, json_response
 
 #: Everything that is served. Those without a role are public: health, issuer discovery and keys, the managed-identity
@@ -22,6 +33,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *sources.ENDPOINTS,
     *sas.ENDPOINTS,
     *assets.ENDPOINTS,
+    *data.ENDPOINTS,
 )
 
 

@@ -29,7 +29,7 @@ def openapi(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
         ]
         operation: dict[str, Any] = {
             "summary": endpoint.summary,
-            "operationId": endpoint.handler.__name__ + ("" if path != "/stac/" else "_slash"),
+            "operationId": (endpoint.operation or endpoint.handler.__name__) + ("" if path != "/stac/" else "_slash"),
             "parameters": parameters,
             "responses": {
                 str(endpoint.status): {"description": "Success"},

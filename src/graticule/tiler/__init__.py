@@ -8,6 +8,7 @@ A request becomes `RenderParameters`, a `Target` (whose pixels), a `Selection` (
 Entry points: `Tiler`, `parse_parameters`, `targets`; inside a render process `verbs.run`.
 """
 
+from graticule.tiler import grids
 from graticule.tiler.jobs import Area, Box, Job, Layer, Point, Shape, Source, Tile
 from graticule.tiler.parameters import RenderParameters, parse_parameters
 from graticule.tiler.process import Answer
@@ -30,6 +31,7 @@ __all__ = [
     "Target",
     "Tile",
     "Tiler",
+    "grids",
     "parse_parameters",
     "select",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from graticule.errors import NotFound
+from graticule.errors import InvalidParameter, NotFound
 from graticule.tiler.names import find
 
 if TYPE_CHECKING:
@@ -66,6 +66,58 @@ def crs_uri(name: str) -> str:
 
     crs = grid(name).crs._pyproj_crs  # noqa: SLF001 - morecantile shows no other way
     return CRS_to_uri(crs) or crs.to_wkt()
+
+
+def zooms(name: str) -> tuple[int, int]:
+    """The levels that a set has, lowest and highest."""
+    tms = grid(name)
+    return tms.minzoom, tms.maxzoom
+
+
+def limits(name: str, bounds: Bounds) -> list[dict[str, Any]]:
+    """Per zoom of a set, which rows and columns touch a box (degrees); none where the box lies outside the set."""
+    from pyproj import CRS, Transformer  # noqa: PLC0415 - as morecantile
+
+    tms = grid(name)
+    west, south, east, north = bounds
+    if east < west:  # across the antimeridian: all the way around holds both parts
+        west, east = -180.0, 180.0
+    reach = tms.bbox
+    west, east = max(west, reach.left), min(east, reach.right)
+    south, north = max(south, reach.bottom), min(north, reach.top)
+    if west > east or south > north:
+        return []
+    from_degrees = Transformer.from_crs(CRS.from_epsg(4326), tms.crs._pyproj_crs, always_xy=True)  # noqa: SLF001
+    left, bottom, right, top = from_degrees.transform_bounds(west, south, east, north, densify_pts=21)
+    found = []
+    for zoom in range(tms.minzoom, tms.maxzoom + 1):
+        first, last = tms._tile(left, top, zoom), tms._tile(right, bottom, zoom)  # noqa: SLF001 - as `tile`, for x and y
+        found.append(
+            {
+                "tileMatrix": tms.matrix(zoom).id,
+                "minTileRow": min(first.y, last.y),
+                "maxTileRow": max(first.y, last.y),
+                "minTileCol": first.x,
+                "maxTileCol": last.x,
+            }
+        )
+    return found
+
+
+def check_tile(name: str, z: int, x: int, y: int) -> None:
+    """Is there such a tile in its set?
+
+    Raises:
+        InvalidParameter: no.
+    """
+    tms = grid(name)
+    if not tms.minzoom <= z <= tms.maxzoom:
+        raise InvalidParameter(f"Zoom {z} is not one of {name}: {tms.minzoom} to {tms.maxzoom}.", target="z")
+    matrix = tms.matrix(z)
+    for axis, value, count in (("x", x, matrix.matrixWidth), ("y", y, matrix.matrixHeight)):
+        if not 0 <= value < count:
+            message = f"Tile {axis}={value} lies outside zoom {z} of {name}: 0 to {count - 1}."
+            raise InvalidParameter(message, target=axis)
 
 
 def tile_bounds(name: str, z: int, x: int, y: int) -> Bounds:

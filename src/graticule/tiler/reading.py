@@ -28,7 +28,7 @@ from rio_tiler.models import ImageData, Info, PointData
 from graticule.errors import AssetUnreadable, InvalidParameter, OutsideData, RenderLimitExceeded
 from graticule.tiler.algorithms import NEIGHBOURS, TERRAIN_BUFFER
 from graticule.tiler.expressions import Expression
-from graticule.tiler.grids import grid
+from graticule.tiler.grids import check_tile, grid
 from graticule.tiler.jobs import Area, Box, Layer, Point, Shape, Source, Tile
 from graticule.tiler.parameters import RenderParameters
 from graticule.tiler.selection import BandRead, Selection
@@ -49,7 +49,6 @@ def environment(cache_bytes: int) -> rasterio.Env:
         GDAL_PAM_ENABLED="NO",
         GDAL_MAX_DATASET_POOL_SIZE=64,
         GDAL_NUM_THREADS="1",
-        GTIFF_SRS_SOURCE="EPSG",
         PROJ_NETWORK="OFF",
     )
 
@@ -205,7 +204,7 @@ class LayerReader:
             return self._named(image, read)
 
     def _tile(self, reader: PixelReader, tile: Tile, kwargs: dict[str, Any]) -> ImageData:
-        check_tile(self._tms, tile)
+        check_tile(tile.tile_matrix_set, tile.z, tile.x, tile.y)
         size = _TILE_SIZE * self._parameters.scale
         buffer, padding = read_buffer(self._parameters) or None, self._parameters.padding
         return reader.tile(tile.x, tile.y, tile.z, tilesize=size, buffer=buffer, padding=padding, **kwargs)
@@ -337,22 +336,6 @@ def evaluate(image: ImageData, expression: Expression, places: tuple[int, ...]) 
     )
     made.band_names = list(expression.outputs)
     return made
-
-
-def check_tile(tms: TileMatrixSet, tile: Tile) -> None:
-    """Is there such a tile in its set?
-
-    Raises:
-        InvalidParameter: no.
-    """
-    if not tms.minzoom <= tile.z <= tms.maxzoom:
-        message = f"Zoom {tile.z} is not one of {tile.tile_matrix_set}: {tms.minzoom} to {tms.maxzoom}."
-        raise InvalidParameter(message, target="z")
-    matrix = tms.matrix(tile.z)
-    for name, value, count in (("x", tile.x, matrix.matrixWidth), ("y", tile.y, matrix.matrixHeight)):
-        if not 0 <= value < count:
-            message = f"Tile {name}={value} lies outside zoom {tile.z} of {tile.tile_matrix_set}: 0 to {count - 1}."
-            raise InvalidParameter(message, target=name)
 
 
 def crs_of(text: str, name: str) -> CRS:
