@@ -5,7 +5,8 @@
     │   ├── InvalidParameter · InvalidRequestBody · UnsupportedApiVersion      400
     │   ├── Unauthorized                                                      401
     │   ├── Forbidden                                                         403
-    │   ├── NotFound                                                          404
+    │   ├── NotFound · OutsideData                                            404
+    │   ├── RenderLimitExceeded · AssetUnreadable                             400
     │   ├── Conflict                                                          409
     │   ├── SearchTimedOut                                                    400
     │   ├── BodyTooLarge                                                      413
@@ -91,6 +92,24 @@ class NotFound(RequestError):
     """The thing asked for does not exist."""
 
     code = "NotFound"
+
+
+class OutsideData(NotFound):
+    """There are no pixels there: it lies outside the data."""
+
+    code = "OutsideData"
+
+
+class RenderLimitExceeded(RequestError):
+    """This takes more pixels, memory or time than the catalog spends on one request: ask for less."""
+
+    code = "RenderLimitExceeded"
+
+
+class AssetUnreadable(RequestError):
+    """The asset's file cannot be read as a raster: it is damaged, or of another kind."""
+
+    code = "AssetUnreadable"
 
 
 class Conflict(RequestError):
@@ -384,6 +403,13 @@ class InternalIntermittentError(InternalError):
 
     code = "InternalIntermitentError"  # the contract's spelling
     retriable = True
+
+
+# --- Rendering -------------------------------------------------------------------------------------------------------
+
+
+class RenderCrashed(GraticuleError):
+    """A render process died; the log tells more. Another has taken its place."""
 
 
 # --- Configuration ---------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from graticule.sealing import Sealer, open_sealer, prepare_data_dir
 from graticule.settings import Settings
 from graticule.sources import Sources
 from graticule.storage import AssetStore, ManagedHrefs
+from graticule.tiler import Tiler
 from graticule.workflows import Engine
 
 
@@ -57,6 +58,7 @@ class Services:
     configuration: Configuration
     indexing: Indexing
     sources: Sources
+    tiler: Tiler
 
     def forget_collection(self, tx: Connection, collection_id: str) -> None:
         """Clear what other rooms keep for a collection that is being deleted."""
@@ -90,6 +92,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         store = AssetStore.local(settings.assets_dir)
         updater = Updater(settings=settings, catalog=catalog, hrefs=hrefs)
         engine.declare(*TASKS)
+        tiler = await stack.enter_async_context(Tiler(settings=settings, catalog=catalog, store=store, hrefs=hrefs))
         yield Services(
             settings=settings,
             sealer=sealer,
@@ -125,6 +128,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             ),
             indexing=indexing,
             sources=Sources(settings=settings, database=database, sealer=sealer),
+            tiler=tiler,
         )
 
 

@@ -118,6 +118,18 @@ class Settings(BaseSettings):
         30, ge=1, description="Days for which ended operations keep what became of each item and asset; counts stay."
     )
 
+    # --- rendering
+    render_processes: int | None = Field(
+        None, ge=1, le=64, description="Render processes of each API process. Default: its share of the cores."
+    )
+    render_memory_mb: int = Field(4096, ge=1024, description="Address space of a render process, MiB.")
+    render_cache_mb: int = Field(128, ge=1, description="Decoded blocks that a render process keeps, MiB.")
+    render_timeout: float = Field(30, gt=0, description="Seconds after which rendering one picture is stopped.")
+    render_max_pixels: int = Field(16_777_216, ge=65_536, description="Most pixels of one picture.")
+    render_jobs_per_process: int = Field(
+        20_000, ge=0, description="Pictures after which a render process is replaced by a new one; 0: never."
+    )
+
     # --- signed access
     sas_default_minutes: int = Field(1440, ge=1, description="Life of a signed URL when the request names none.")
     sas_max_minutes: int = Field(7 * 1440, ge=1, description="Longest life of a signed URL that may be asked for.")

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from api.asgi import Answer, Client
+from api.data_routes import DATA_ROUTES
 from graticule.access import Issuer, Role
 from graticule.api import ENDPOINTS, Endpoint, openapi_endpoint
 from graticule.app import create_app
@@ -69,6 +70,7 @@ READERS = {
     "GET /stac/collections/{collectionId}/aggregations",
     "GET /stac/collections/{collectionId}/aggregate",
     "POST /stac/collections/{collectionId}/aggregate",
+    *DATA_ROUTES,
 }
 
 ADMINISTRATORS = {
@@ -133,7 +135,9 @@ def test_the_application_serves_these_routes_and_no_others() -> None:
 
 def url_of(endpoint: Endpoint) -> str:
     """With names that nothing has."""
-    return re.sub(r"\{\w+(?::path)?\}", "no-such", endpoint.path)
+    path = re.sub(r"\{\w+:number\}", "1.0", endpoint.path)
+    path = re.sub(r"\{\w+:format\}", "png", path)
+    return re.sub(r"\{\w+(?::path)?\}", "no-such", path)
 
 
 async def call(client: Client, endpoint: Endpoint) -> Answer:

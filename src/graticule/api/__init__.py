@@ -12,6 +12,7 @@ from graticule.api import (
     assets,
     collection_assets,
     configuration,
+    data,
     discovery,
     health,
     identity,
@@ -37,6 +38,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *sources.ENDPOINTS,
     *sas.ENDPOINTS,
     *assets.ENDPOINTS,
+    *data.ENDPOINTS,
 )
 
 

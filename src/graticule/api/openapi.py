@@ -182,7 +182,7 @@ def openapi(endpoints: Iterable[Endpoint]) -> Schema:
 def _operation(endpoint: Endpoint, path: str) -> Schema:
     operation: Schema = {
         "summary": endpoint.summary,
-        "operationId": endpoint.handler.__name__ + ("" if path != "/stac/" else "_slash"),
+        "operationId": (endpoint.operation or endpoint.handler.__name__) + ("" if path != "/stac/" else "_slash"),
         "parameters": [
             *(_parameter(name, "path") for name in re.findall(r"\{(\w+)\}", path)),
             *(_parameter(name, "query") for name in (*endpoint.query, "api-version")),

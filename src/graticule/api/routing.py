@@ -151,6 +151,7 @@ class Endpoint:
     query: tuple[str, ...] = ()  #: names of its query parameters, beside api-version
     status: int = 200  #: of success
     tags: tuple[str, ...] = field(default=())
+    operation: str = ""  #: its name in OpenAPI, where several paths share a handler; else the handler's
 
 
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -21,7 +21,7 @@ CONFINE = """
 import json, os, sys
 sys.path.append(sys.argv.pop(1))
 from dataclasses import asdict
-from graticule.ingestion.conversion.confinement import confine
+from graticule.confinement import confine
 confined = confine(os.getcwd(), parent_pid=os.getppid(), memory_bytes=int(sys.argv[2]), file_bytes=int(sys.argv[3]))
 def attempt(work):
     try:
@@ -99,7 +99,7 @@ def test_its_memory_and_its_files_are_limited(tmp_path: Path) -> None:
 def test_its_cpu_time_is_limited_job_by_job(tmp_path: Path) -> None:
     found = confined(
         "import resource\n"
-        "from graticule.ingestion.conversion.confinement import limit_cpu\n"
+        "from graticule.confinement import limit_cpu\n"
         "limit_cpu(100)\n"
         "first = resource.getrlimit(resource.RLIMIT_CPU)[0]\n"
         "limit_cpu(1000)\n"

@@ -20,8 +20,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from graticule.confinement import confine, limit_cpu
 from graticule.errors import CogTransformationError, IngestionError, InternalError
-from graticule.ingestion.conversion.confinement import confine, limit_cpu
 
 #: Formats that are read or written; every other driver is removed from the process.
 DRIVERS = frozenset({"GTiff", "COG", "JPEG", "PNG", "JP2OpenJPEG", "MEM"})

@@ -1,5 +1,7 @@
 """Owns what a process may still do after it has confined itself: compute, and read and write one folder.
 
+For the processes that hand users' files to native code: conversion and rendering.
+
 Linux only, by plain system calls; to be called before any library with threads is loaded, because a user namespace can
 only be entered by a process with one thread (unshare(2)).
 """
@@ -48,27 +50,39 @@ class _PathBeneathAttr(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
 
 
-def confine(folder: str, *, parent_pid: int, memory_bytes: int, file_bytes: int) -> Confinement:
+def confine(
+    folder: str | None,
+    *,
+    parent_pid: int,
+    memory_bytes: int,
+    file_bytes: int,
+    readable: Iterable[str] = (),
+    open_files: int = 128,
+    niceness: int = 5,
+) -> Confinement:
     """Give up everything but computing and ``folder``; die when the parent does. Cannot be undone.
 
     Args:
-        folder: the one folder that stays writable.
+        folder: the one folder that stays writable; None: none does.
         parent_pid: the process that waits for us; gone already means exit at once.
         memory_bytes: limit of the address space.
         file_bytes: limit of each file written.
+        readable: folders whose files may still be read.
+        open_files: limit of open descriptors.
+        niceness: how far to stand back behind other processes.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    os.nice(5)
+    os.nice(niceness)
     for limit, value in (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 128),
+        (resource.RLIMIT_NOFILE, open_files),
     ):
         _lower(limit, value)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     no_network = libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWIPC) == 0
-    landlock_version = _landlock(libc, folder)
+    landlock_version = _landlock(libc, folder, readable)
     # After unshare: a change of credentials clears the parent-death signal (prctl(2)).
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:
@@ -93,7 +107,7 @@ def _lower(limit: int, value: int) -> None:
     resource.setrlimit(limit, (value, value))
 
 
-def _landlock(libc: ctypes.CDLL, folder: str) -> int:
+def _landlock(libc: ctypes.CDLL, folder: str | None, readable: Iterable[str]) -> int:
     """Restrict the file system; the ABI version that does it, or 0 where the kernel has none."""
     version = int(libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_RULESET_VERSION)))
     if version < 1:
@@ -105,8 +119,9 @@ def _landlock(libc: ctypes.CDLL, folder: str) -> int:
     if ruleset_fd < 0:
         return 0
     try:
-        _allow(libc, ruleset_fd, (folder,), _FOLDER_RIGHTS & rights)
-        _allow(libc, ruleset_fd, (*_LIBRARY_FOLDERS, *_SYSTEM_FILES, *_python_folders()), _READ_FILE | _READ_DIR)
+        _allow(libc, ruleset_fd, () if folder is None else (folder,), _FOLDER_RIGHTS & rights)
+        readable = (*_LIBRARY_FOLDERS, *_SYSTEM_FILES, *_python_folders(), *readable)
+        _allow(libc, ruleset_fd, readable, _READ_FILE | _READ_DIR)
         if libc.syscall(_RESTRICT_SELF, ruleset_fd, ctypes.c_uint32(0)) != 0:
             return 0
     finally:

@@ -1,0 +1,103 @@
+"""Owns one render process: confined, fed one job at a time by the pool, answering each.
+
+First message out: how far it is confined. An answer's header is plain JSON: what the verb says, or ``error``,
+``message`` and ``target``; always ``memory``, the resident bytes. The process ends with its input.
+
+Nothing here is imported from rasterio before `confine` has run.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import sys
+import traceback
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import orjson
+
+from graticule.confinement import confine
+from graticule.errors import GraticuleError, RenderCrashed, RenderLimitExceeded
+
+if TYPE_CHECKING:
+    from graticule.tiler.jobs import Job
+
+_LENGTHS = struct.Struct(">II")
+
+
+def main() -> None:
+    """Confine this process, say so, and render until the input ends.
+
+    Arguments: the folder that may be read, then the limits of address space and of decoded blocks in bytes.
+    """
+    answers = _private_stdout()
+    folder, memory_bytes, cache_bytes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    confinement = confine(
+        None,
+        parent_pid=os.getppid(),
+        memory_bytes=memory_bytes,
+        file_bytes=0,  # pictures are made in memory
+        readable=(folder,),
+        open_files=512,
+        niceness=0,
+    )
+    # Read when the libraries load: as many processes as cores render, each with one thread.
+    for name in ("OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ[name] = "1"
+    warnings.simplefilter("ignore")  # rio-tiler warns of what is chosen on purpose; nobody reads it here
+
+    from graticule.tiler.reading import Datasets, environment  # noqa: PLC0415 - after confinement
+    from graticule.tiler.verbs import run  # noqa: PLC0415
+
+    with environment(cache_bytes):
+        datasets = Datasets(folder)
+        _send(answers, dict(asdict(confinement)), b"")
+        while (message := _receive(sys.stdin.buffer)) is not None:
+            job: Job = pickle.loads(message)  # noqa: S301 - our own parent wrote it
+            header, body = _guarded(run, job, datasets)
+            _send(answers, {**header, "memory": _resident_bytes()}, body)
+
+
+def _guarded(run: Any, job: Job, datasets: Any) -> tuple[dict[str, Any], bytes]:
+    try:
+        header, body = run(job, datasets)
+    except GraticuleError as exc:
+        return {"error": type(exc).__name__, "message": exc.message, "target": exc.target}, b""
+    except MemoryError:
+        message = "This takes more memory than a render process has (GRATICULE_RENDER_MEMORY_MB): ask for less."
+        return {"error": RenderLimitExceeded.__name__, "message": message}, b""
+    except Exception:  # noqa: BLE001 - a bug of ours must not end the process; the log has it
+        traceback.print_exc(limit=-12)
+        return {"error": RenderCrashed.__name__, "message": "rendering failed; the log has the details"}, b""
+    return header, body
+
+
+def _receive(messages: IO[bytes]) -> bytes | None:
+    head = messages.read(4)
+    return messages.read(int.from_bytes(head, "big")) if len(head) == 4 else None
+
+
+def _send(answers: IO[bytes], header: dict[str, Any], body: bytes) -> None:
+    head = orjson.dumps(header, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+    answers.write(_LENGTHS.pack(len(head), len(body)) + head)
+    answers.write(body)
+    answers.flush()
+
+
+def _private_stdout() -> IO[bytes]:
+    """Keep the pipe to ourselves: a C library that prints must not break the protocol."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return answers
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    main()
