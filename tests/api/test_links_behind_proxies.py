@@ -181,6 +181,8 @@ async def test_every_link_leads_back_through_the_proxy(outside: Outside) -> None
                 continue
             followed.add(url)
             method = (link or {}).get("method", "GET")
+            if (link or {}).get("rel") == "aggregate":  # asks what for
+                url += ("&" if "?" in url else "?") + "aggregations=total_count"  # noqa: PLW2901
             assert (await outside.send(method, url, {} if method == "POST" else None)).status == 200, (path, url)
     kinds = ("/stac/", "/openapi.json", "/identity/keys", "token=", "/queryables", "$skip=1", "%24skip=1")
     assert all(any(kind in url for url in followed) for kind in kinds[:5])
