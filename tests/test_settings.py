@@ -20,6 +20,7 @@ REFUSED = [
     ("SECRET_KEY", "hunter22"),
     ("DATABASE_URL", "mysql://user:hunter22@host/name"),  # leak-ok: made up
     ("DATABASE_URL", "host=db password=hunter22"),
+    ("DATABASE_URL", "postgresql://user:hunter22@[::1/name"),  # leak-ok: made up
     ("FETCH_ALLOW", "http://host/path"),
     ("FETCH_ALLOW", "host:99999"),
     ("OIDC_ROLE_MAP", "{hunter22"),
@@ -89,4 +90,5 @@ def test_hosts_that_share_a_data_folder_have_working_folders_of_their_own(monkey
     shared = load_settings()
     assert (shared.staging_dir, shared.uploads_dir) == (alone.staging_dir / "one", alone.uploads_dir / "one")
     assert shared.assets_dir == alone.assets_dir
+    assert shared.database_place == "PostgreSQL, catalog at db"
     assert "hunter22" not in str(shared.effective()) + repr(shared)

@@ -114,6 +114,7 @@ def test_items_are_ingested_read_changed_and_deleted_and_the_password_is_told_no
         processes = psutil.Process(served.process.pid if served.process else 0).children(recursive=True)
         told += [" ".join(process.cmdline()) for process in processes]
         told += [path.read_text(errors="replace") for path in served.data_dir.rglob("*") if path.is_file()]
+        assert "database     PostgreSQL, test_" in told[0]
         assert "GRATICULE_DATABASE_URL=****" in told[2]
         assert not [text for text in told if PASSWORD in text]
 
