@@ -18,6 +18,9 @@ REFUSED = [
     ("TRUSTED_PROXIES", "proxy.example.com"),
     ("LOG_LEVEL", "chatty"),
     ("SECRET_KEY", "hunter22"),
+    ("DATABASE_URL", "mysql://user:hunter22@host/name"),  # leak-ok: made up
+    ("DATABASE_URL", "host=db password=hunter22"),
+    ("DATABASE_URL", "postgresql://user:hunter22@[::1/name"),  # leak-ok: made up
     ("FETCH_ALLOW", "http://host/path"),
     ("FETCH_ALLOW", "host:99999"),
     ("OIDC_ROLE_MAP", "{hunter22"),
@@ -38,6 +41,7 @@ def test_what_cannot_work_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, na
 @pytest.mark.parametrize(
     ("values", "named"),
     [
+        ({"DATABASE_URL": "postgresql://db/catalog"}, "GRATICULE_SECRET_KEY"),
         ({"AUDIENCE": ""}, "audience"),
         ({"OIDC_ALGORITHMS": "HS256"}, "oidc_algorithms"),
         ({"OIDC_ALGORITHMS": "none"}, "oidc_algorithms"),
@@ -74,3 +78,17 @@ def test_what_an_operator_sees_has_no_secrets() -> None:
     shown = Settings(secret_key="hunter22" * 4).effective()
     assert "hunter22" not in str(shown)
     assert set(shown) == set(Settings.model_fields)
+
+
+def test_hosts_that_share_a_data_folder_have_working_folders_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRATICULE_DATA_DIR", "/srv/catalog")
+    alone = load_settings()
+    assert (alone.staging_dir, alone.uploads_dir) == (Path("/srv/catalog/staging"), Path("/srv/catalog/uploads"))
+    monkeypatch.setenv("GRATICULE_DATABASE_URL", "postgresql://user:hunter22@db/catalog")  # leak-ok: made up
+    monkeypatch.setenv("GRATICULE_SECRET_KEY", "k" * 32)
+    monkeypatch.setattr("platform.node", lambda: "one")
+    shared = load_settings()
+    assert (shared.staging_dir, shared.uploads_dir) == (alone.staging_dir / "one", alone.uploads_dir / "one")
+    assert shared.assets_dir == alone.assets_dir
+    assert shared.database_place == "PostgreSQL, catalog at db"
+    assert "hunter22" not in str(shared.effective()) + repr(shared)

@@ -1,9 +1,10 @@
 """Named places where a crash test may kill this process.
 
 A crash point does nothing unless ``GRATICULE_CRASH_POINT`` names it, as ``name`` or ``name:n`` (the n-th time that this
-process reaches it). Then the process sends itself SIGKILL, as a power cut or the kernel's memory killer would.
-``GRATICULE_CRASH_LOG`` names a file that each kill adds a line to, and ``GRATICULE_CRASH_TIMES`` how many there may be
-(default 1), so that restarted processes die so often and no more.
+process reaches it), or among several separated by commas. Then the process sends itself SIGKILL, as a power cut or the
+kernel's memory killer would. ``GRATICULE_CRASH_LOG`` names a file that each kill adds a line to, and
+``GRATICULE_CRASH_TIMES`` how many there may be at each point (default 1), so that restarted processes die so often and
+no more.
 """
 
 from __future__ import annotations
@@ -29,17 +30,19 @@ def reach(name: str) -> None:
     wanted = os.environ.get("GRATICULE_CRASH_POINT")
     if not wanted:
         return
-    point, _, nth = wanted.partition(":")
-    if point != name:
+    nth = next(
+        (n or "1" for point, _, n in (entry.partition(":") for entry in wanted.split(",")) if point == name), None
+    )
+    if nth is None:
         return
     _reached[name] = _reached.get(name, 0) + 1
-    if _reached[name] < int(nth or 1):
+    if _reached[name] < int(nth):
         return
     log = os.environ.get("GRATICULE_CRASH_LOG")
     if log:
         path = Path(log)
-        kills = path.read_text("utf-8").count("\n") if path.exists() else 0
-        if kills >= int(os.environ.get("GRATICULE_CRASH_TIMES", "1")):
+        kills = [line.split()[0] for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        if kills.count(name) >= int(os.environ.get("GRATICULE_CRASH_TIMES", "1")):
             return
         with path.open("a", encoding="utf-8") as file:
             file.write(f"{name} {os.getpid()}\n")

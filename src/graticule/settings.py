@@ -11,6 +11,7 @@ import platform
 import re
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -172,7 +173,11 @@ class Settings(BaseSettings):
     def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None or value.get_secret_value() == "":
             return None
-        if not re.match(r"^postgres(ql)?://\S*$", value.get_secret_value()):
+        try:
+            fits = re.match(r"^postgres(ql)?://\S*$", value.get_secret_value()) and urlsplit(value.get_secret_value())
+        except ValueError:  # brackets that are no address
+            fits = None
+        if not fits:
             raise ValueError("must be the address of a PostgreSQL database: postgresql://user:password@host/name")
         return value
 
@@ -224,6 +229,14 @@ class Settings(BaseSettings):
     def database_path(self) -> Path:
         """The SQLite file."""
         return self.data_dir / "graticule.db"
+
+    @property
+    def database_place(self) -> str:
+        """Where the database is, in words: without user, password and options of its address."""
+        if self.database_url is None:
+            return str(self.database_path)
+        parts = urlsplit(self.database_url.get_secret_value())
+        return f"PostgreSQL, {parts.path.lstrip('/') or 'default'} at {parts.hostname or 'this host'}"
 
     @property
     def assets_dir(self) -> Path:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -95,8 +96,8 @@ def test_items_are_ingested_read_changed_and_deleted_and_the_password_is_told_no
         operation = served.finished(client, client.post(f"{stac}/collections/c/items", json=items(*bodies)))
         assert operation["status"] == "Failed"
         assert [operation["additionalInformation"][name] for name in ("TotalSuccessfulItems", "TotalFailedItems")] == [
-            1,
-            1,
+            "1",
+            "1",
         ]
         stored = client.get(f"{stac}/collections/c/items/one", params={"sign": "true"}).json()
         assert requests.get(stored["assets"]["image"]["href"], timeout=10).content[:2] in {b"II", b"MM"}
@@ -114,6 +115,7 @@ def test_items_are_ingested_read_changed_and_deleted_and_the_password_is_told_no
         processes = psutil.Process(served.process.pid if served.process else 0).children(recursive=True)
         told += [" ".join(process.cmdline()) for process in processes]
         told += [path.read_text(errors="replace") for path in served.data_dir.rglob("*") if path.is_file()]
+        assert "database     PostgreSQL, test_" in told[0]
         assert "GRATICULE_DATABASE_URL=****" in told[2]
         assert not [text for text in told if PASSWORD in text]
 
@@ -172,6 +174,27 @@ def test_work_goes_on_after_the_server_was_away_and_requests_are_told_to_come_ag
         stored = settled(served.data_dir, served.database_url)
         assert len(stored.of("slow")) == 1
         assert PASSWORD not in served.log_text()
+
+
+def test_the_successor_of_a_killed_worker_goes_on_without_waiting_for_a_heartbeat(
+    tmp_path: Path, settings: dict[str, str], source: Source
+) -> None:
+    source.gates["slow.tif"] = threading.Event()
+    with Served(tmp_path, env=settings | {"GRATICULE_FETCH_ALLOW": source.host}) as served:
+        client = served.client()
+        assert client.post(f"{served.url}/stac/collections", json=collection("c")).status_code == 202
+        body = item("slow", {"image": source.href("slow.tif")})
+        accepted = client.post(f"{served.url}/stac/collections/c/items", json=body)
+        for deaths in range(3):
+            until(lambda deaths=deaths: len(source.requests) > deaths, "the next attempt")  # type: ignore[misc]
+            # Nobody was lost: the job was freed by who knew that its worker is dead, not for a silent heartbeat.
+            losses = partial(rows, served.data_dir, "SELECT losses FROM procrastinate_jobs", served.database_url)
+            until(lambda losses=losses: losses() == [(0,)], "one job, the sweep being done")  # type: ignore[misc]
+            assert served.process is not None
+            children = psutil.Process(served.process.pid).children()
+            next(process for process in children if "worker" in process.cmdline()).kill()
+        operation = served.finished(client, accepted)
+        assert "'slow' is set aside" in operation["error"]["message"]
 
 
 def test_two_hosts_serve_one_catalog(tmp_path: Path, settings: dict[str, str], source: Source) -> None:

@@ -136,7 +136,12 @@ async def test_collections_show_the_fields_asked_for(catalog: Client) -> None:
         (found,) = answer.json()["collections"]
         return set(found)
 
-    assert shown(await catalog.get("/stac/collections?q=radar&fields=id,title")) == {"type", "stac_version", "id", "title"}
+    assert shown(await catalog.get("/stac/collections?q=radar&fields=id,title")) == {
+        "type",
+        "stac_version",
+        "id",
+        "title",
+    }
     required = {"type", "stac_version", "id", "description", "license", "extent", "links"}
     assert shown(await catalog.get("/stac/collections?q=radar&fields=")) == required
     whole = shown(await catalog.get("/stac/collections?q=radar"))

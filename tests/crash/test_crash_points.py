@@ -1,8 +1,10 @@
-"""Every named crash point kills the process that reaches it, three times; nothing promised is lost."""
+"""Every named crash point kills the process that reaches it, three times, on either database; nothing is lost."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -56,13 +58,22 @@ def _work(client: Client, source: Source) -> None:
         client.send("DELETE", f"collections/kept/items/good-{n}")
 
 
+def _pairs() -> list[tuple[str, str]]:
+    """All points, two at a time, of different rooms: most of a run's time is starting."""
+    points = sorted(CRASH_POINTS - REMOTE)
+    half = (len(points) + 1) // 2
+    return list(zip_longest(points[:half], points[half:], fillvalue=points[0]))
+
+
 @pytest.mark.crash
-@pytest.mark.parametrize("point", sorted(CRASH_POINTS - REMOTE))
-def test_nothing_promised_is_lost_when_killed_at(point: str, tmp_path: Path, source: Source, place: Place) -> None:
+@pytest.mark.parametrize("points", _pairs(), ids=",".join)
+def test_nothing_promised_is_lost_when_killed_at(
+    points: tuple[str, str], tmp_path: Path, source: Source, place: Place
+) -> None:
     log = tmp_path / "kills"
     environment = place.env | {
         "GRATICULE_FETCH_ALLOW": source.host,
-        "GRATICULE_CRASH_POINT": f"{point}:2" if point.startswith("database") else point,
+        "GRATICULE_CRASH_POINT": ",".join(f"{name}:2" if name.startswith("database") else name for name in points),
         "GRATICULE_CRASH_LOG": str(log),
         "GRATICULE_CRASH_TIMES": str(KILLS),
     }
@@ -71,4 +82,5 @@ def test_nothing_promised_is_lost_when_killed_at(point: str, tmp_path: Path, sou
         _work(client, source)
         result = check(client, source)
     assert not any(result.values()), f"{result}\n{served.log_text()[-6000:]}"
-    assert log.read_text().count("\n") == KILLS, f"{point} was reached too seldom"
+    killed = Counter(line.split()[0] for line in log.read_text().splitlines())
+    assert killed == dict.fromkeys(points, KILLS), "a point was reached too seldom"

@@ -14,7 +14,7 @@ import pytest
 import postgres_server
 from graticule.database import Connection, Database, SqliteDatabase, passing_fault
 from graticule.database.postgres import PostgresDatabase, translated
-from graticule.errors import SettingsError
+from graticule.errors import SettingsError, Unavailable
 from postgres_server import PostgresServer
 
 
@@ -171,7 +171,7 @@ def test_writers_of_several_processes_see_each_others_last_word(database: Postgr
 def test_a_lost_connection_fails_its_group_as_a_passing_fault_and_the_next_works(database: PostgresDatabase) -> None:
     def lose(tx: Connection) -> None:
         with psycopg.connect(database.url, autocommit=True) as other:
-            other.execute("SELECT pg_terminate_backend(%s)", (tx.value("SELECT pg_backend_pid()"),))
+            other.execute("SELECT pg_terminate_backend(%s, 10000)", (tx.value("SELECT pg_backend_pid()"),))
         note("lost")(tx)
 
     first, losing, last = group(database, note("a"), lose, note("b"))
@@ -204,12 +204,20 @@ def test_after_a_restart_of_the_server_reads_and_writes_go_on() -> None:
             database.close()
 
 
-def test_a_server_that_cannot_be_reached_is_a_setting_to_mend_and_no_password_is_told(tmp_path: Path) -> None:
+def test_a_server_that_cannot_be_reached_may_come_back_and_no_password_is_told(tmp_path: Path) -> None:
     url = f"postgresql://user:hush-hush@/catalog?host={tmp_path}"
-    with pytest.raises(SettingsError, match="Check its address") as caught:
+    with pytest.raises(Unavailable, match="Check its address") as caught:
         PostgresDatabase(url)
     assert "hush" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_server_that_refuses_is_a_setting_to_mend(postgres: PostgresServer) -> None:
+    with pytest.raises(SettingsError, match='database "nowhere" does not exist'):
+        PostgresDatabase(postgres.url("nowhere"))
+    with pytest.raises(SettingsError, match="Check its address") as caught:
+        PostgresDatabase("postgresql://user:hush-hush@[::1/catalog")
+    assert "hush" not in str(caught.value)
 
 
 # --- the schema

@@ -86,6 +86,7 @@ def api(
 def _announcement(settings: Settings) -> str:
     return f"""Graticule is ready at {{url}}
   data folder  {settings.data_dir}
+  database     {settings.database_place}
   get a token  graticule token --data-dir {settings.data_dir}
   stop         Ctrl-C"""
 

@@ -33,6 +33,6 @@ def worker(
     settings = load_settings(data_dir=data_dir)
     set_up_logging(settings.log_level)
     if not quiet:
-        where = settings.data_dir if settings.database_url is None else f"{settings.data_dir} and a PostgreSQL database"
+        where = f"{settings.data_dir} (database: {settings.database_place})"
         print(f"A worker runs on {where}; stop it with Ctrl-C.", flush=True)
     asyncio.run(run_worker(settings, after_crash=after_crash))

@@ -31,10 +31,17 @@ _WRITER_LOCK: Final = 0x47_52_41_54
 LOCK_TIMEOUT_MS: Final = 30_000
 #: The server ends a write transaction whose process stands still for so long: others wait for it, milliseconds.
 _IDLE_TIMEOUT_MS: Final = 30_000
-_CONNECT_TIMEOUT_SECONDS: Final = 10
 #: So many rows are added by COPY, which has no statement to plan and no answer per row.
 _COPY_FROM_ROWS: Final = 8
 _CANCEL_TIMEOUT_SECONDS: Final = 5
+#: A server that vanished without a word is noticed within half a minute, and not after the system's two hours.
+PATIENCE: Final[dict[str, Any]] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds, for what was sent and never acknowledged
+}
 
 _BEGIN_WRITE: Final = f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({_WRITER_LOCK})".encode()
 _BEGIN_READ: Final = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -217,9 +224,7 @@ class PostgresDatabase(Database):
         super().__init__(readers=readers)
 
     def _connect(self) -> psycopg.Connection[Any]:
-        raw: psycopg.Connection[Any] = psycopg.connect(
-            self.url, autocommit=True, row_factory=_rows, connect_timeout=_CONNECT_TIMEOUT_SECONDS
-        )
+        raw: psycopg.Connection[Any] = psycopg.connect(self.url, autocommit=True, row_factory=_rows, **PATIENCE)
         # By value an int would be sent as int2, int4 or int8: many statements of one text, and arrays that overflow.
         raw.adapters.register_dumper(int, Int8Dumper)
         raw.adapters.register_dumper(int, Int8BinaryDumper)  # the last one is preferred; lists may ask for the other

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
@@ -72,15 +72,32 @@ def _dicts(rows: Iterable[Row]) -> Rows:
 # --- answers: procrastinate's query of that name, on one connection --------------------------------------------------
 
 
+@contextmanager
+def _in_order(tx: Connection) -> Iterator[None]:
+    """Have the index of waiting jobs walked in its order, up to the first that may run.
+
+    PostgreSQL's statistics are of a time when few jobs waited, or none. By them it reads and sorts all that wait:
+    14 ms at 40,000, each time.
+    """
+    if tx.dialect != "postgresql":
+        yield
+        return
+    tx.command("SET LOCAL enable_sort = off")
+    yield
+    tx.command("SET LOCAL enable_sort TO DEFAULT")  # others share the transaction; an error takes both back
+
+
 def claimable(tx: Connection, parameters: Mapping[str, Any]) -> int | None:
     """The job that `claim` would take: parameters ``queues``, ``tasks`` as JSON arrays (queues: or None)."""
-    job_id: int | None = tx.value(statement(tx, "claimable_job"), {**parameters, "now": now_us()})
+    with _in_order(tx):
+        job_id: int | None = tx.value(statement(tx, "claimable_job"), {**parameters, "now": now_us()})
     return job_id
 
 
 def claim(tx: Connection, parameters: Mapping[str, Any]) -> Row | None:
     """Take a job for ``worker_id``: its row, with our own columns too."""
-    return tx.one(statement(tx, "fetch_job"), {**parameters, "now": now_us()})
+    with _in_order(tx):
+        return tx.one(statement(tx, "fetch_job"), {**parameters, "now": now_us()})
 
 
 def _fetch_job(_tx: Connection, **_: Any) -> NoReturn:

@@ -355,16 +355,6 @@ def items_in_hand(tx: Connection, collection_id: str) -> bool:
     )
 
 
-def running_items(tx: Connection, *, limit: int) -> list[tuple[int, int]]:
-    """Items that workers have in hand, as (operation, sequence number)."""
-    rows = tx.all(
-        "SELECT i.operation, i.seq FROM operations o JOIN operation_items i ON i.operation=o.pk"
-        " WHERE o.status IN ('Running', 'Canceling') AND i.state='running' LIMIT :limit",
-        {"limit": limit},
-    )
-    return [(row[0], row[1]) for row in rows]
-
-
 def start_item(tx: Connection, pk: int, seq: int) -> None:
     """A worker has it in hand (again)."""
     tx.execute(

@@ -29,13 +29,6 @@ _PAUSE_AFTER_ERROR: Final = 1.0
 _CHANNEL: Final = "graticule_jobs"
 #: Look also unasked so often: a notice may be lost with its connection, or kept back by a pooler, seconds.
 _UNASKED: Final = 1.0
-#: A server that vanished without a word is noticed within half a minute.
-_LISTENING: Final[dict[str, Any]] = {
-    "connect_timeout": 10,
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-}
 
 
 def announce(tx: Connection) -> None:
@@ -127,10 +120,10 @@ class NoticeWatch:
     async def _listen(self) -> Any:
         import psycopg  # noqa: PLC0415 - only where it is used
 
-        from graticule.database.postgres import PostgresDatabase  # noqa: PLC0415
+        from graticule.database.postgres import PATIENCE, PostgresDatabase  # noqa: PLC0415
 
         assert isinstance(self._database, PostgresDatabase)
-        raw = await psycopg.AsyncConnection.connect(self._database.url, autocommit=True, **_LISTENING)
+        raw = await psycopg.AsyncConnection.connect(self._database.url, autocommit=True, **PATIENCE)
         try:
             await raw.execute(f"LISTEN {_CHANNEL}".encode())
         except BaseException:
