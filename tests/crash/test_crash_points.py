@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +40,7 @@ def _work(client: Client, source: Source) -> None:
         client.post_items("kept", [item("kept", f"good-{n}", good), item("kept", f"bad-{n}", bad)])
         client.send("POST", "collections", collection(f"dropped-{n}"))
         client.post_items(f"dropped-{n}", [item(f"dropped-{n}", "one", {"cog": source.href("cog1.tif")})])
+        client.declare("kept", f"queryable-{n}")
         client.settle()
         # A file is replaced, one stays, one comes, and one goes; then only text changes.
         assets = {"cog": {"href": source.href("cog3.tif"), "type": "image/tiff"}, "striped": None}
@@ -55,6 +58,22 @@ def _work(client: Client, source: Source) -> None:
         client.send("DELETE", f"collections/kept/items/good-{n}")
 
 
+def _wait_for_indexes(data_dir: Path) -> None:
+    """Each has a value for each item, and no other."""
+    deadline = time.monotonic() + 60
+    while True:
+        with sqlite3.connect(f"file:{data_dir / 'graticule.db'}?mode=ro", uri=True) as database:
+            states = [row[0] for row in database.execute("SELECT state FROM queryables")]
+            items = database.execute("SELECT pk FROM items i JOIN collections c USING (coll) WHERE c.id = 'kept'")
+            pks = sorted(row[0] for row in items)
+            indexed = [row[0] for row in database.execute("SELECT pk FROM item_values ORDER BY pk")]
+        if states == [2] * KILLS:
+            assert indexed == sorted(pks * KILLS)
+            return
+        assert time.monotonic() < deadline, states
+        time.sleep(0.1)
+
+
 @pytest.mark.crash
 @pytest.mark.parametrize("point", sorted(CRASH_POINTS - REMOTE))
 def test_nothing_promised_is_lost_when_killed_at(point: str, tmp_path: Path, source: Source) -> None:
@@ -69,5 +88,6 @@ def test_nothing_promised_is_lost_when_killed_at(point: str, tmp_path: Path, sou
         client = Client(served)
         _work(client, source)
         result = check(served.data_dir, client, source)
+        _wait_for_indexes(served.data_dir)
     assert not any(result.values()), f"{result}\n{served.log_text()[-6000:]}"
     assert log.read_text().count("\n") == KILLS, f"{point} was reached too seldom"
