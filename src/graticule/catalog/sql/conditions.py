@@ -111,7 +111,13 @@ class ValueConditions:
         if not ranges:
             return None
         number = self._indexed[subject.name].number
-        return Lead(tuple(f"AND v.number = {number} AND v.kind = {r.kind} AND {r.condition}" for r in ranges))
+        # Texts have 0 as their number, which comes before them in the key.
+        rest = {TEXT: "AND v.value = 0 "}
+        return Lead(
+            tuple(
+                f"AND v.number = {number} AND v.kind = {r.kind} {rest.get(r.kind, '')}AND {r.condition}" for r in ranges
+            )
+        )
 
     # --- inside
 

@@ -445,7 +445,8 @@ def _value_walk(*, missing: bool, descending: bool, started: bool) -> tuple[str,
         place = f":value_kind, :value, :value_text, {place}"
     # Two upper bounds on one column may start the scan at the looser one: the place is the closer.
     bounded = started and descending and not missing
-    kinds = f"AND v.kind = {MISSING}" if missing else "" if bounded else f"AND v.kind < {MISSING}"
+    nothing = f"AND v.kind = {MISSING} AND v.value = 0 AND v.text = ''"
+    kinds = nothing if missing else "" if bounded else f"AND v.kind < {MISSING}"
     beyond = f"AND ({columns}) {'<' if descending else '>'} ({place})" if started else ""
     return kinds, beyond, ", ".join(f"{name} DESC" if descending else name for name in columns.split(", "))
 
