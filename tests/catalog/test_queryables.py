@@ -466,6 +466,23 @@ def test_the_index_is_walked_from_the_place_of_the_page(
         assert "Sort" not in found, found
 
 
+@pytest.mark.parametrize("text", ["mixed = 5", "mixed = 'a'", "mixed = true"])
+def test_items_of_one_value_are_read_newest_first(twins: tuple[SqlCatalog, SqlCatalog, Any], text: str) -> None:
+    database = twins[1]._database
+    conditions = compile_filter([parse_text(text)], {}, {"mixed": Indexed(1, frozenset({1}))}, {1})
+    lead = conditions.checks[0].lead
+    assert lead is not None
+    assert lead.of_one_value
+    sql = dialect_of(database).of_one_value(lead.ranges[0], "AND i.te >= :since")
+    found = explained(database, sql, **conditions.values)
+    if database.dialect == "sqlite":
+        assert "kind=? AND value=? AND text=? AND t>? AND (t,id)<(?,?))" in found, found
+        assert "TEMP B-TREE" not in found, found
+    else:
+        assert "Scan Backward using item_values_pkey on item_values v" in found, found
+        assert "Sort" not in found, found
+
+
 @pytest.mark.parametrize("text", ["mixed = 5", "mixed > 5", "mixed = 'a'", "mixed in ('a', 'b')", "mixed like 'a%'"])
 def test_a_rare_value_is_a_range_of_the_index(twins: tuple[SqlCatalog, SqlCatalog, Any], text: str) -> None:
     database = twins[1]._database

@@ -17,8 +17,18 @@ from graticule.catalog.values import MISSING
 from graticule.database import Connection, Database
 
 _ROW: Final = "i.t, i.id, i.coll, i.pk, i.x0, i.y0, i.x1, i.y1"
-_BELOW: Final = "(i.t, i.id, i.coll) < (:key_t, :key_id, :key_coll)"
-_NEWEST: Final = "ORDER BY i.t DESC, i.id DESC, i.coll DESC LIMIT :limit"
+
+
+def _below(row: str) -> str:
+    return f"({row}.t, {row}.id, {row}.coll) < (:key_t, :key_id, :key_coll)"
+
+
+def _newest(row: str) -> str:
+    return f"ORDER BY {row}.t DESC, {row}.id DESC, {row}.coll DESC LIMIT :limit"
+
+
+_BELOW: Final = _below("i")
+_NEWEST: Final = _newest("i")
 _COLLECTION_ID: Final = "(SELECT c.id FROM collections c WHERE c.coll = i.coll)"
 
 #: A cell needs 44 bits, so that a collection and a cell fit one integer of JSON.
@@ -90,6 +100,10 @@ class Dialect(Protocol):
 
     def holding(self, where: str) -> str:
         """The pks among :pks of rows that meet a condition."""
+        ...
+
+    def of_one_value(self, values: str, where: str) -> str:
+        """As `of_collection`, of rows of ``item_values v`` that meet a condition and are in the order of time."""
         ...
 
     def keys_of_values(self, where: str) -> str:
@@ -229,6 +243,12 @@ class SqliteDialect:
         """See `Dialect`."""
         return f"SELECT i.pk FROM json_each(:pks) q CROSS JOIN items i WHERE i.pk = q.value {where}"
 
+    def of_one_value(self, values: str, where: str) -> str:
+        """See `Dialect`."""
+        return f"""
+            SELECT {_ROW} FROM item_values v CROSS JOIN items i
+            WHERE v.coll = :coll {values} AND v.t >= :low AND {_below("v")} AND i.pk = v.pk {where} {_newest("v")}"""
+
     def keys_of_values(self, where: str) -> str:
         """See `Dialect`."""
         return f"""
@@ -361,6 +381,13 @@ class PostgresDialect:
     def holding(self, where: str) -> str:
         """See `Dialect`."""
         return f"SELECT i.pk FROM items i WHERE i.pk = ANY(:pks::int8[]) {where}"
+
+    def of_one_value(self, values: str, where: str) -> str:
+        """See `Dialect`."""
+        return f"""
+            SELECT {_ROW} FROM item_values v CROSS JOIN LATERAL (
+                SELECT * FROM items i WHERE i.pk = v.pk {where} OFFSET 0) i
+            WHERE v.coll = :coll {values} AND v.t >= :low AND {_below("v")} {_newest("v")}"""
 
     def keys_of_values(self, where: str) -> str:
         """See `Dialect`."""

@@ -44,7 +44,8 @@ def answer(tx: Connection, *, dialect: Dialect, search: Search, scan_limit: int,
     conditions = _conditions(tx, narrowing, about, collections)
     keys = None
     if conditions.checks and narrowing.ids is None:
-        conditions, keys = _few(tx, dialect, conditions, collections)
+        newest = order is None and (narrowing.region is None or narrowing.region.is_world)
+        conditions, keys = _few(tx, dialect, conditions, collections, newest=newest)
     question = _question(narrowing, conditions, keys)
     candidates = SqlCandidates(tx, dialect, question, conditions)
     source = _Source(tx, dialect, question, conditions, collections, candidates, order)
@@ -57,6 +58,8 @@ def answer(tx: Connection, *, dialect: Dialect, search: Search, scan_limit: int,
         matched = sum(one.n for one in collections)
     elif search.token is None:
         matched, estimate = count(candidates, question, collections)
+        if matched is None and question == Question(None, None, placed=False, start=None, end=None, by_column=True):
+            matched = _count_of_one_value(tx, dialect, conditions, collections)
     return ItemPage([docs[row[3]] for row in rows], token, matched, estimate)
 
 
@@ -129,23 +132,47 @@ def _conditions(
 
 
 def _few(
-    tx: Connection, dialect: Dialect, conditions: Conditions, collections: Sequence[CollectionStatistics]
+    tx: Connection,
+    dialect: Dialect,
+    conditions: Conditions,
+    collections: Sequence[CollectionStatistics],
+    *,
+    newest: bool,
 ) -> tuple[Conditions, tuple[int, ...] | None]:
     """Rule 1 of the plan: where an index knows that few items meet a condition, only they are candidates.
 
-    Answers the conditions that are left to be checked, and the pks.
+    Answers the conditions that are left to be checked, and the pks. If all items of one value are asked for `newest`
+    first, its part of the index has them in that order, however many they are.
     """
-    left = []
+    left, of_one_value = [], None
     keys: set[int] | None = None
     for check in conditions.checks:
+        if newest and of_one_value is None and check.lead is not None and check.lead.of_one_value:
+            of_one_value = check
+            continue
         found = _keys(tx, dialect, check, conditions, collections)
         if found is None:
             left.append(check)
         else:
             keys = found if keys is None else keys & found
-    if keys is None:
-        return conditions, None
-    return replace(conditions, checks=tuple(left)), tuple(sorted(keys))
+    if keys is not None:
+        checks = (*left, of_one_value) if of_one_value is not None else tuple(left)
+        return replace(conditions, checks=checks), tuple(sorted(keys))
+    if of_one_value is not None and of_one_value.lead is not None:
+        return replace(conditions, checks=tuple(left), of_one_value=of_one_value.lead.ranges[0]), None
+    return conditions, None
+
+
+def _count_of_one_value(
+    tx: Connection, dialect: Dialect, conditions: Conditions, collections: Sequence[CollectionStatistics]
+) -> int | None:
+    """How many items have the one value that is asked for, if nothing else is asked and they are few."""
+    if conditions.where or not conditions.of_one_value:
+        return None
+    colls = dialect.integers(one.coll for one in collections)
+    sql = f"SELECT count(*) FROM ({dialect.keys_of_values(conditions.of_one_value)}) found"
+    found = int(tx.value(sql, {**conditions.values, "colls": colls, "most": _FEW}))
+    return found if found < _FEW else None
 
 
 def _keys(
@@ -192,7 +219,7 @@ def _question(narrowing: Narrowing, conditions: Conditions, keys: tuple[int, ...
         placed=region is not None,
         start=narrowing.start,
         end=narrowing.end,
-        by_column=bool(conditions.where),
+        by_column=bool(conditions.where or conditions.of_one_value),
         by_document=conditions.residual is not None,
         by_value=bool(conditions.checks),
         keys=keys,
