@@ -169,10 +169,17 @@ def _count_of_one_value(
     """How many items have the one value that is asked for, if nothing else is asked and they are few."""
     if conditions.where or not conditions.of_one_value:
         return None
-    colls = dialect.integers(one.coll for one in collections)
-    sql = f"SELECT count(*) FROM ({dialect.keys_of_values(conditions.of_one_value)}) found"
-    found = int(tx.value(sql, {**conditions.values, "colls": colls, "most": _FEW}))
+    found = _counted(tx, dialect, conditions.of_one_value, conditions, collections)
     return found if found < _FEW else None
+
+
+def _counted(
+    tx: Connection, dialect: Dialect, where: str, conditions: Conditions, collections: Sequence[CollectionStatistics]
+) -> int:
+    """The rows of a range of the index, up to `_FEW`: that takes a fifth of the time of reading them."""
+    colls = dialect.integers(one.coll for one in collections)
+    sql = f"SELECT count(*) FROM ({dialect.keys_of_values(where)}) found"
+    return int(tx.value(sql, {**conditions.values, "colls": colls, "most": _FEW}))
 
 
 def _keys(
@@ -181,14 +188,12 @@ def _keys(
     """The pks of all items that meet a condition; None where they are many, or no index has them together."""
     if check.lead is None:
         return None
-    found: set[int] = set()
-    colls = dialect.integers(one.coll for one in collections)
-    for where in check.lead.ranges:
-        values = {**conditions.values, "colls": colls, "most": _FEW - len(found)}
-        found.update(row[0] for row in tx.all(dialect.keys_of_values(where), values))
-        if len(found) >= _FEW:
-            return None
-    return found
+    counts = [_counted(tx, dialect, where, conditions, collections) for where in check.lead.ranges]
+    if sum(counts) >= _FEW:
+        return None
+    values = {**conditions.values, "colls": dialect.integers(one.coll for one in collections), "most": _FEW}
+    found = [tx.all(dialect.keys_of_values(where), values) for where in check.lead.ranges]
+    return {row[0] for rows in found for row in rows}
 
 
 def _with_objects(name: str) -> set[str]:
