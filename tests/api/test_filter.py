@@ -113,6 +113,8 @@ async def test_what_filters_can_do_is_declared(filled: Client) -> None:
     declared = (await filled.get("/stac/conformance")).json()["conformsTo"]
     for name in ("basic-cql2", "cql2-json", "cql2-text", "temporal-functions", "array-functions", "arithmetic"):
         assert f"http://www.opengis.net/spec/cql2/1.0/conf/{name}" in declared
+    for name in ("filter", "features-filter"):
+        assert f"http://www.opengis.net/spec/ogcapi-features-3/1.0/conf/{name}" in declared
     assert "https://api.stacspec.org/v1.0.0-rc.2/item-search#filter" in declared
     assert not any(name.endswith("/conf/functions") for name in declared)
     links = (await filled.get("/stac")).json()["links"]

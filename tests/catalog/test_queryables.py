@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -16,13 +17,16 @@ from hypothesis import strategies as st
 
 from catalog import test_filtering as filtering
 from catalog.test_filtering import Loaded, op, prop, swapped
-from catalog.test_search import COLLECTIONS, make_world, random_query, vacuum
+from catalog.test_search import COLLECTIONS, explained, make_world, random_query, vacuum
 from catalog.test_sorting import all_pages, decorate
 from graticule.catalog import OnConflict, SqlCatalog
 from graticule.catalog import sorting as sort_plan
 from graticule.catalog.sql import searching
 from graticule.catalog.sql.candidates import SqlCandidates
+from graticule.catalog.sql.dialects import dialect_of
+from graticule.catalog.sql.filtering import compile_filter
 from graticule.catalog.sql.ordering import SqlSortedCandidates
+from graticule.catalog.sql.queryables import Indexed
 from graticule.catalog.values import values_of
 from graticule.database import Connection, Database
 from graticule.errors import InvalidParameter
@@ -439,3 +443,61 @@ async def test_properties_that_occur_are_found_with_their_types(
     assert set(await catalog.property_types()) >= {"v", "w", "at"}
     store.write_now(partial(catalog.remove_item, collection_id="b", item_id="other"))
     assert await catalog.property_types("b") == {}
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("descending", [False, True])
+def test_the_index_is_walked_from_the_place_of_the_page(
+    twins: tuple[SqlCatalog, SqlCatalog, Any], *, missing: bool, started: bool, descending: bool
+) -> None:
+    database = twins[1]._database
+    sql = dialect_of(database).of_values(
+        1, "v.kind AS s0", "AND i.t >= :low", missing=missing, descending=descending, started=started
+    )
+    found = explained(database, sql, value_kind=0, value=1.0, value_text="")
+    if database.dialect == "sqlite":
+        assert "SEARCH v USING PRIMARY KEY (coll=? AND number=? AND " in found, found
+        assert "TEMP B-TREE" not in found, found
+        place = "(t,id)" if missing else "(kind,value,text,t,id)"
+        assert (f"{place}{'<' if descending else '>'}(" in found) is started, found
+    else:
+        assert "using item_values_pkey on item_values v" in found, found
+        assert "Sort" not in found, found
+
+
+@pytest.mark.parametrize("text", ["mixed = 5", "mixed = 'a'", "mixed = true"])
+def test_items_of_one_value_are_read_newest_first(twins: tuple[SqlCatalog, SqlCatalog, Any], text: str) -> None:
+    database = twins[1]._database
+    conditions = compile_filter([parse_text(text)], {}, {"mixed": Indexed(1, frozenset({1}))}, {1})
+    lead = conditions.checks[0].lead
+    assert lead is not None
+    assert lead.of_one_value
+    sql = dialect_of(database).of_one_value(lead.ranges[0], "AND i.te >= :since")
+    found = explained(database, sql, **conditions.values)
+    if database.dialect == "sqlite":
+        assert "kind=? AND value=? AND text=? AND t>? AND (t,id)<(?,?))" in found, found
+        assert "TEMP B-TREE" not in found, found
+    else:
+        assert "Scan Backward using item_values_pkey on item_values v" in found, found
+        assert "Sort" not in found, found
+
+
+@pytest.mark.parametrize("text", ["mixed = 5", "mixed > 5", "mixed = 'a'", "mixed in ('a', 'b')", "mixed like 'a%'"])
+def test_a_rare_value_is_a_range_of_the_index(twins: tuple[SqlCatalog, SqlCatalog, Any], text: str) -> None:
+    database = twins[1]._database
+    conditions = compile_filter([parse_text(text)], {}, {"mixed": Indexed(1, frozenset({1}))}, {1})
+    (check,) = conditions.checks
+    assert check.lead is not None
+    dialect = dialect_of(database)
+    sql = dialect.keys_of_values(check.lead.ranges[0])
+    found = explained(database, sql, colls=dialect.integers([1]), most=10, **conditions.values)
+    column = "value" if text[-1] == "5" else "text"
+    if database.dialect == "sqlite":
+        assert re.search(
+            rf"SEARCH v USING PRIMARY KEY \(coll=\? AND number=\? AND kind=\? AND .*{column}[=<>]", found
+        ), found
+    else:
+        condition = next(line for line in found.splitlines() if "Index Cond" in line)
+        assert f"{column} " in condition or f"({column})" in condition, condition
+        assert "using item_values_pkey" in found, found

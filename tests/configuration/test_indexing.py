@@ -77,7 +77,7 @@ async def finish(engine: Engine, database: Database) -> None:
 
 
 async def test_an_index_is_built_as_an_operation(
-    filled: Configuration, engine: Engine, indexing: Indexing, database: Database, catalog: Catalog
+    filled: Configuration, engine: Engine, database: Database, catalog: Catalog
 ) -> None:
     await filled.add(
         "naip", Kind.QUERYABLE, [queryable(create_index=True), queryable("w"), queryable("x", create_index=False)]
@@ -93,9 +93,7 @@ async def test_an_index_is_built_as_an_operation(
     assert page.matched == 2
 
 
-async def test_a_change_of_mind_builds_and_removes(
-    filled: Configuration, engine: Engine, indexing: Indexing, database: Database
-) -> None:
+async def test_a_change_of_mind_builds_and_removes(filled: Configuration, engine: Engine, database: Database) -> None:
     await filled.add("naip", Kind.QUERYABLE, queryable())
     assert operations(database) == []
     await filled.replace("naip", Kind.QUERYABLE, "v", queryable(create_index=True))
@@ -148,7 +146,7 @@ async def test_a_job_that_was_lost_goes_on_where_it_was(
 
 
 async def test_a_build_that_is_cancelled_is_taken_back(
-    filled: Configuration, engine: Engine, indexing: Indexing, database: Database
+    filled: Configuration, engine: Engine, database: Database
 ) -> None:
     await filled.add("naip", Kind.QUERYABLE, queryable(create_index=True))
     database.write_now(partial(Catalog.work_on_queryable, filled._catalog, collection_id="naip", name="v", limit=5))

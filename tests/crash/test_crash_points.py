@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import graticule.services  # noqa: F401
 from acceptance.serving import Served
 from acceptance.source import Source
 from crash.conftest import Place
-from crash.torture import Client, check, collection, item, raster
+from crash.torture import Client, check, collection, item, raster, rows
 from graticule.crashpoints import CRASH_POINTS
 
 KILLS = 3
@@ -41,6 +43,7 @@ def _work(client: Client, source: Source) -> None:
         client.post_items("kept", [item("kept", f"good-{n}", good), item("kept", f"bad-{n}", bad)])
         client.send("POST", "collections", collection(f"dropped-{n}"))
         client.post_items(f"dropped-{n}", [item(f"dropped-{n}", "one", {"cog": source.href("cog1.tif")})])
+        client.declare("kept", f"queryable-{n}")
         client.settle()
         # A file is replaced, one stays, one comes, and one goes; then only text changes.
         assets = {"cog": {"href": source.href("cog3.tif"), "type": "image/tiff"}, "striped": None}
@@ -65,6 +68,23 @@ def _pairs() -> list[tuple[str, str]]:
     return list(zip_longest(points[:half], points[half:], fillvalue=points[0]))
 
 
+def _wait_for_indexes(client: Client) -> None:
+    """Each has a value for each item, and no other."""
+    ask = partial(rows, client.served.data_dir, url=client.served.database_url)
+    deadline = time.monotonic() + 60
+    while True:
+        states = [row[0] for row in ask("SELECT state FROM queryables")]
+        pks = sorted(
+            row[0] for row in ask("SELECT i.pk FROM items i JOIN collections c ON c.coll = i.coll WHERE c.id = 'kept'")
+        )
+        indexed = [row[0] for row in ask("SELECT pk FROM item_values ORDER BY pk")]
+        if states == [2] * KILLS:
+            assert indexed == sorted(pks * KILLS)
+            return
+        assert time.monotonic() < deadline, states
+        time.sleep(0.1)
+
+
 @pytest.mark.crash
 @pytest.mark.parametrize("points", _pairs(), ids=",".join)
 def test_nothing_promised_is_lost_when_killed_at(
@@ -81,6 +101,7 @@ def test_nothing_promised_is_lost_when_killed_at(
         client = Client(served)
         _work(client, source)
         result = check(client, source)
+        _wait_for_indexes(client)
     assert not any(result.values()), f"{result}\n{served.log_text()[-6000:]}"
     killed = Counter(line.split()[0] for line in log.read_text().splitlines())
     assert killed == dict.fromkeys(points, KILLS), "a point was reached too seldom"

@@ -106,6 +106,12 @@ class Client:
         self.promised[operation["id"]] = f"{method} {path}"
         return operation
 
+    def declare(self, collection_id: str, name: str) -> None:
+        """Have a property indexed."""
+        queryable = {"name": name, "definition": {}, "create_index": True}
+        answer = self._answered("POST", f"collections/{collection_id}/queryables", json=[queryable])
+        assert answer.status_code in {201, 409}, answer.text  # 409: done already
+
     def upload(self, method: str, collection_id: str, key: str, content: bytes = b"") -> None:
         """Add (POST), replace (PUT) or remove (DELETE) an asset of a collection."""
         path = f"collections/{collection_id}/assets" + ("" if method == "POST" else f"/{key}")

@@ -42,7 +42,7 @@ _DOCUMENTS_AT_ONCE: Final = 500
 #: Conditions that only the indexes of queryables tell are checked in blocks of at most so many rows,
 _CHECKED_AT_ONCE: Final = 2_000
 #: and so many of these checks cost as much as one document.
-_CHECKS_PER_DOCUMENT: Final = 20
+_CHECKS_PER_DOCUMENT: Final = 5
 #: A search that has found nothing goes on for so many times the limit of documents.
 _PATIENCE: Final = 5
 

@@ -61,7 +61,9 @@ class Indexing:
     async def run(self, attempt: Attempt, operation: int, collection: str, name: str) -> None:
         """Work until nothing is left to do; a build that was cancelled is taken back."""
         work = partial(self._work, attempt=attempt, pk=operation, collection_id=collection, name=name)
-        while not await self._database.write(work):
+        ended = False
+        while not ended:
+            ended = await self._database.write(work)
             crashpoints.reach(_AFTER_SLICE)
 
     def _work(self, tx: Connection, *, attempt: Attempt, pk: int, collection_id: str, name: str) -> bool:

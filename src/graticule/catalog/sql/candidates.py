@@ -44,6 +44,7 @@ class SqlCandidates:
         self._where += conditions.where
         self._values |= conditions.values
         self._holding = conditions.holding
+        self._of_one_value = conditions.of_one_value
         self._keys = question.keys
         self._residual = conditions.residual
         self._names: dict[int, str] = {}
@@ -52,7 +53,11 @@ class SqlCandidates:
 
     def of_collection(self, coll: int, low: int, upper: Key, limit: int) -> list[Row]:
         """See `planning.Candidates`."""
-        return self._read(self._dialect.of_collection(self._where), upper, coll=coll, low=low, limit=limit)
+        if self._of_one_value:
+            sql = self._dialect.of_one_value(self._of_one_value, self._where)
+        else:
+            sql = self._dialect.of_collection(self._where)
+        return self._read(sql, upper, coll=coll, low=low, limit=limit)
 
     def of_cell(self, coll: int, cell: int, low: int, upper: Key, limit: int) -> list[Row]:
         """See `planning.Candidates`."""

@@ -46,6 +46,8 @@ class Lead:
     """Rows of the index that are one condition: each a condition on ``v`` that begins with AND."""
 
     ranges: tuple[str, ...]
+    #: One range, of one value: its rows are in the order of time.
+    of_one_value: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,13 @@ class ValueConditions:
         if not ranges:
             return None
         number = self._indexed[subject.name].number
-        return Lead(tuple(f"AND v.number = {number} AND v.kind = {r.kind} AND {r.condition}" for r in ranges))
+        # Texts have 0 as their number, which comes before them in the key; and other values the empty text behind.
+        rest = {TEXT: "AND v.value = 0 "}
+        of_one_value = part.op == "=" and len(ranges) == 1
+        if of_one_value:
+            rest |= dict.fromkeys((NUMBER, BOOLEAN), "AND v.text = '' ")
+        texts = (f"v.number = {number} AND v.kind = {r.kind} {rest.get(r.kind, '')}AND {r.condition}" for r in ranges)
+        return Lead(tuple(f"AND {text}" for text in texts), of_one_value)
 
     # --- inside
 

@@ -17,8 +17,18 @@ from graticule.catalog.values import MISSING
 from graticule.database import Connection, Database
 
 _ROW: Final = "i.t, i.id, i.coll, i.pk, i.x0, i.y0, i.x1, i.y1"
-_BELOW: Final = "(i.t, i.id, i.coll) < (:key_t, :key_id, :key_coll)"
-_NEWEST: Final = "ORDER BY i.t DESC, i.id DESC, i.coll DESC LIMIT :limit"
+
+
+def _below(row: str) -> str:
+    return f"({row}.t, {row}.id, {row}.coll) < (:key_t, :key_id, :key_coll)"
+
+
+def _newest(row: str) -> str:
+    return f"ORDER BY {row}.t DESC, {row}.id DESC, {row}.coll DESC LIMIT :limit"
+
+
+_BELOW: Final = _below("i")
+_NEWEST: Final = _newest("i")
 _COLLECTION_ID: Final = "(SELECT c.id FROM collections c WHERE c.coll = i.coll)"
 
 #: A cell needs 44 bits, so that a collection and a cell fit one integer of JSON.
@@ -96,6 +106,10 @@ class Dialect(Protocol):
 
     def holding(self, where: str) -> str:
         """The pks among :pks of rows that meet a condition."""
+        ...
+
+    def of_one_value(self, values: str, where: str) -> str:
+        """As `of_collection`, of rows of ``item_values v`` that meet a condition and are in the order of time."""
         ...
 
     def keys_of_values(self, where: str) -> str:
@@ -257,6 +271,12 @@ class SqliteDialect:
         """See `Dialect`."""
         return f"SELECT i.pk FROM json_each(:pks) q CROSS JOIN items i WHERE i.pk = q.value {where}"
 
+    def of_one_value(self, values: str, where: str) -> str:
+        """See `Dialect`."""
+        return f"""
+            SELECT {_ROW} FROM item_values v CROSS JOIN items i
+            WHERE v.coll = :coll {values} AND v.t >= :low AND {_below("v")} AND i.pk = v.pk {where} {_newest("v")}"""
+
     def keys_of_values(self, where: str) -> str:
         """See `Dialect`."""
         return f"""
@@ -401,6 +421,13 @@ class PostgresDialect:
         """See `Dialect`."""
         return f"SELECT i.pk FROM items i WHERE i.pk = ANY(:pks::int8[]) {where}"
 
+    def of_one_value(self, values: str, where: str) -> str:
+        """See `Dialect`."""
+        return f"""
+            SELECT {_ROW} FROM item_values v CROSS JOIN LATERAL (
+                SELECT * FROM items i WHERE i.pk = v.pk {where} OFFSET 0) i
+            WHERE v.coll = :coll {values} AND v.t >= :low AND {_below("v")} {_newest("v")}"""
+
     def keys_of_values(self, where: str) -> str:
         """See `Dialect`."""
         return f"SELECT v.pk FROM item_values v WHERE v.coll = ANY(:colls::int8[]) {where} LIMIT :most"
@@ -488,7 +515,8 @@ def _value_walk(*, missing: bool, descending: bool, started: bool) -> tuple[str,
         place = f":value_kind, :value, :value_text, {place}"
     # Two upper bounds on one column may start the scan at the looser one: the place is the closer.
     bounded = started and descending and not missing
-    kinds = f"AND v.kind = {MISSING}" if missing else "" if bounded else f"AND v.kind < {MISSING}"
+    nothing = f"AND v.kind = {MISSING} AND v.value = 0 AND v.text = ''"
+    kinds = nothing if missing else "" if bounded else f"AND v.kind < {MISSING}"
     beyond = f"AND ({columns}) {'<' if descending else '>'} ({place})" if started else ""
     return kinds, beyond, ", ".join(f"{name} DESC" if descending else name for name in columns.split(", "))
 

@@ -76,6 +76,8 @@ class Conditions:
     #: What only the documents tell.
     residual: Filter | None
     checks: tuple[Check, ...] = ()
+    #: The range of a queryable's index that candidates come from, in the order of time; or ''.
+    of_one_value: str = ""
 
     @property
     def holding(self) -> str:

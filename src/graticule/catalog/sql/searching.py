@@ -63,6 +63,8 @@ def answer(tx: Connection, *, dialect: Dialect, search: Search, limits: Limits, 
         matched = sum(one.n for one in collections)
     elif search.token is None and not stopped:
         matched, estimate = count(candidates, question, collections)
+        if matched is None and question == Question(None, None, placed=False, start=None, end=None, by_column=True):
+            matched = _count_of_one_value(tx, dialect, conditions, collections)
     if len(docs) < len(rows):
         token = source.token(rows[len(docs) - 1])
     ids = {
@@ -159,7 +161,8 @@ def plan_of(tx: Connection, dialect: Dialect, search: Search, *, strict: bool, p
         conditions, collections = with_text(tx, search.text, narrowing, conditions, collections)
     keys = None
     if probe and conditions.checks and narrowing.ids is None:
-        conditions, keys = _few(tx, dialect, conditions, collections)
+        newest = order is None and (narrowing.region is None or narrowing.region.is_world)
+        conditions, keys = _few(tx, dialect, conditions, collections, newest=newest)
     return Plan(_question(narrowing, conditions, keys), conditions, collections, order)
 
 
@@ -192,23 +195,54 @@ def _conditions(
 
 
 def _few(
-    tx: Connection, dialect: Dialect, conditions: Conditions, collections: Sequence[CollectionStatistics]
+    tx: Connection,
+    dialect: Dialect,
+    conditions: Conditions,
+    collections: Sequence[CollectionStatistics],
+    *,
+    newest: bool,
 ) -> tuple[Conditions, tuple[int, ...] | None]:
     """Rule 1 of the plan: where an index knows that few items meet a condition, only they are candidates.
 
-    Answers the conditions that are left to be checked, and the pks.
+    Answers the conditions that are left to be checked, and the pks. If all items of one value are asked for `newest`
+    first, its part of the index has them in that order, however many they are.
     """
-    left = []
+    left, of_one_value = [], None
     keys: set[int] | None = None
     for check in conditions.checks:
+        if newest and of_one_value is None and check.lead is not None and check.lead.of_one_value:
+            of_one_value = check
+            continue
         found = _keys(tx, dialect, check, conditions, collections)
         if found is None:
             left.append(check)
         else:
             keys = found if keys is None else keys & found
-    if keys is None:
-        return conditions, None
-    return replace(conditions, checks=tuple(left)), tuple(sorted(keys))
+    if keys is not None:
+        checks = (*left, of_one_value) if of_one_value is not None else tuple(left)
+        return replace(conditions, checks=checks), tuple(sorted(keys))
+    if of_one_value is not None and of_one_value.lead is not None:
+        return replace(conditions, checks=tuple(left), of_one_value=of_one_value.lead.ranges[0]), None
+    return conditions, None
+
+
+def _count_of_one_value(
+    tx: Connection, dialect: Dialect, conditions: Conditions, collections: Sequence[CollectionStatistics]
+) -> int | None:
+    """How many items have the one value that is asked for, if nothing else is asked and they are few."""
+    if conditions.where or not conditions.of_one_value:
+        return None
+    found = _counted(tx, dialect, conditions.of_one_value, conditions, collections)
+    return found if found < _FEW else None
+
+
+def _counted(
+    tx: Connection, dialect: Dialect, where: str, conditions: Conditions, collections: Sequence[CollectionStatistics]
+) -> int:
+    """The rows of a range of the index, up to `_FEW`: that takes a fifth of the time of reading them."""
+    colls = dialect.integers(one.coll for one in collections)
+    sql = f"SELECT count(*) FROM ({dialect.keys_of_values(where)}) found"
+    return int(tx.value(sql, {**conditions.values, "colls": colls, "most": _FEW}))
 
 
 def _keys(
@@ -217,14 +251,12 @@ def _keys(
     """The pks of all items that meet a condition; None where they are many, or no index has them together."""
     if check.lead is None:
         return None
-    found: set[int] = set()
-    colls = dialect.integers(one.coll for one in collections)
-    for where in check.lead.ranges:
-        values = {**conditions.values, "colls": colls, "most": _FEW - len(found)}
-        found.update(row[0] for row in tx.all(dialect.keys_of_values(where), values))
-        if len(found) >= _FEW:
-            return None
-    return found
+    counts = [_counted(tx, dialect, where, conditions, collections) for where in check.lead.ranges]
+    if sum(counts) >= _FEW:
+        return None
+    values = {**conditions.values, "colls": dialect.integers(one.coll for one in collections), "most": _FEW}
+    found = [tx.all(dialect.keys_of_values(where), values) for where in check.lead.ranges]
+    return {row[0] for rows in found for row in rows}
 
 
 def _with_objects(name: str) -> set[str]:
@@ -255,7 +287,7 @@ def _question(narrowing: Narrowing, conditions: Conditions, keys: tuple[int, ...
         placed=region is not None,
         start=narrowing.start,
         end=narrowing.end,
-        by_column=bool(conditions.where),
+        by_column=bool(conditions.where or conditions.of_one_value),
         by_document=conditions.residual is not None,
         by_value=bool(conditions.checks),
         keys=keys,
