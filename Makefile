@@ -12,10 +12,10 @@ export PYTHON
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs torture bench lock clean
+.PHONY: help setup demo test check format docs torture bench bench-load lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv as requirements.lock says (no root; nothing to do when nothing changed)
 	@scripts/setup.sh
@@ -49,6 +49,9 @@ torture: setup ## kill worker and service KILLS times while items are ingested, 
 
 bench: setup ## start, memory, ingestion and conversion on this machine, as one table
 	@$(BIN)/python benchmarks/service.py $(BENCH_ARGS)
+
+bench-load: setup ## bulk loading against pypgstac (BENCH_ARGS=--install-peer)
+	@$(BIN)/python -m benchmarks.load $(BENCH_ARGS)
 
 lock: setup ## resolve requirements.lock anew from pyproject.toml
 	@scripts/lock.sh

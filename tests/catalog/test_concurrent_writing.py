@@ -36,7 +36,7 @@ def scene(name: str, seed: int) -> Item:
     return {
         "type": "Feature", "stac_version": "1.0.0", "id": name, "collection": "a", "links": [], "assets": {},
         "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": properties,
-    }  # type: ignore[typeddict-item]  # fmt: skip
+    }  # fmt: skip
 
 
 def write_and_remove(database: Database, writer: int, rounds: int) -> None:
