@@ -272,7 +272,8 @@ class PostgresDatabase(Database):
         """
         with closing(self._connect()) as raw:
             for table in tables:
-                raw.execute(f"VACUUM (ANALYZE) {table}".encode())
+                with suppress(psycopg.errors.LockNotAvailable):  # somebody else is at it
+                    raw.execute(f"VACUUM (ANALYZE) {table}".encode())
 
     def _close(self) -> None:
         for raw in (*self._reader_connections, self._raw):
