@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import random
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from graticule.catalog import OnConflict, SqlCatalog
+from graticule.catalog.sql.dialects import PostgresDialect
 from graticule.database import Connection, Database, SqliteDatabase
 from graticule.database.postgres import PostgresDatabase
 from graticule.stac.documents import Item
@@ -169,3 +171,33 @@ def test_a_text_with_nul_does_not_fail_a_bulk_insert(store: Database) -> None:
     )
     values = {row[0] for row in store.read_now(lambda tx: tx.all("SELECT platform FROM items"))}
     assert values in ({"a\0b"}, {"a\ufffdb"})
+
+
+@pytest.fixture
+def unanalysed(open_database: Callable[[str], Any]) -> Iterator[Database]:
+    """On PostgreSQL, with 3,000 items and no statistics: the test server has no autovacuum."""
+    with open_database("postgres") as database:
+        catalog = SqlCatalog(database)
+        database.write_now(partial(catalog.add_collection, collection_id="a", doc=b"{}", container="a-1"))
+        items = [scene(f"s{number}", number) for number in range(3000)]
+        database.write_now(lambda tx: catalog.put_items(tx, "a", items, on_conflict=OnConflict.ERROR))
+        yield database
+
+
+def test_taken_ids_are_found_by_index_before_there_are_statistics(unanalysed: Database) -> None:
+    dialect = PostgresDialect()
+    parameters = {"coll": 1, "ids": [f"s{number}" for number in range(200)]}
+    plan = unanalysed.read_now(lambda tx: tx.all(f"EXPLAIN (ANALYZE) {dialect.existing}", parameters))
+    text = "\n".join(row[0] for row in plan)
+    assert "i_id" in text
+    assert "Rows Removed by Filter" not in text
+
+
+def test_tidying_makes_statistics(unanalysed: Database) -> None:
+    def analysed(tx: Connection) -> int:
+        return int(tx.value("SELECT count(*) FROM pg_stats WHERE tablename = 'items' AND attname = 'cell'"))
+
+    unanalysed.write_now(lambda tx: tx.execute("DELETE FROM pg_statistic WHERE starelid = 'items'::regclass"))
+    assert unanalysed.read_now(analysed) == 0
+    asyncio.run(SqlCatalog(unanalysed).tidy())
+    assert unanalysed.read_now(analysed) == 1
