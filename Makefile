@@ -13,7 +13,7 @@ export PYTHON
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs torture bench bench-search lock clean
+.PHONY: help setup demo test check format docs torture bench bench-search bench-load bench-busy lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,12 @@ bench: setup ## start, memory, ingestion and conversion on this machine, as one 
 
 bench-search: setup ## search and read against stac-fastapi on pgstac, by turns (BENCH_ARGS="--stores sqlite,postgres")
 	@$(BIN)/python -m benchmarks.search $(BENCH_ARGS)
+
+bench-load: setup ## bulk loading against pypgstac (BENCH_ARGS=--install-peer)
+	@$(BIN)/python -m benchmarks.load $(BENCH_ARGS)
+
+bench-busy: setup ## search while items are written through the API (BENCH_ARGS="--rate 200")
+	@$(BIN)/python -m benchmarks.busy $(BENCH_ARGS)
 
 lock: setup ## resolve requirements.lock anew from pyproject.toml
 	@scripts/lock.sh

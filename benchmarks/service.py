@@ -77,11 +77,21 @@ def catalog(folder: Path, **settings: str) -> Iterator[tuple[str, psutil.Process
         while not url_file.exists():
             time.sleep(0.01)
         url = json.loads(url_file.read_text())["url"]
-        requests.get(f"{url}/healthz", timeout=10).raise_for_status()
+        while not answers(url):
+            time.sleep(0.01)
         yield url, psutil.Process(process.pid), time.perf_counter() - begun
     finally:
         process.terminate()
         process.wait()
+
+
+def answers(url: str) -> bool:
+    """Does it listen yet? Its address is known a little before."""
+    try:
+        requests.get(f"{url}/healthz", timeout=10).raise_for_status()
+    except requests.ConnectionError:
+        return False
+    return True
 
 
 def scene(path: Path, side: int, *, driver: str, count: int = 1, seed: int = 1) -> None:

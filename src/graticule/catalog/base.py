@@ -87,6 +87,10 @@ class Catalog(Protocol):
         """One item's document. Raises NotFound."""
         ...
 
+    async def tidy(self) -> None:
+        """To be called after many items were written: searches would be slower until the database does it by itself."""
+        ...
+
     async def search(self, search: Search) -> ItemPage:
         """A page of items in the order of `Search.sortby`, without one newest first, then by id.
 

@@ -229,6 +229,9 @@ class Database(ABC):
             return self.write_now(function)
         return self._readers.submit(self._read, function).result()
 
+    def tidy_now(self, tables: Sequence[str]) -> None:  # noqa: B027 - nothing to do, where plans need no statistics
+        """After much was written to these tables: what the database would do about it sooner or later."""
+
     def close(self) -> None:
         """Finish what was submitted and close every connection."""
         with self._lock:

@@ -374,7 +374,10 @@ class PostgresDialect:
             OFFSET 0) g"""
     footprints = "SELECT pk, wkb FROM items WHERE pk = ANY(:pks::int8[])"
     bodies = "SELECT pk, doc FROM bodies WHERE pk = ANY(:pks::int8[])"
-    existing = "SELECT pk, id, cell FROM items WHERE coll = :coll AND id = ANY(:ids::text[])"
+    # One id at a time: without statistics, all ids at once are sought by reading the whole collection.
+    existing = """
+        SELECT i.* FROM unnest(:ids::text[]) q(id) CROSS JOIN LATERAL (
+            SELECT pk, id, cell FROM items WHERE coll = :coll AND items.id = q.id OFFSET 0) i"""
     count_cells = f"""
         INSERT INTO grid(coll, cell, n, t0, t1)
         SELECT :coll, q.* FROM unnest(:cells::int8[], :counts::int8[], :first::int8[], :last::int8[]) q {_COUNT_MORE}"""
@@ -503,7 +506,9 @@ class PostgresDialect:
 
     def new_keys(self, tx: Connection, count: int) -> Sequence[int]:
         """From the sequence of the table."""
-        sql = "SELECT nextval(pg_get_serial_sequence('items', 'pk')) FROM generate_series(1, :count)"
+        sql = """
+            SELECT nextval(s.name) FROM generate_series(1, :count)
+            CROSS JOIN (SELECT pg_get_serial_sequence('items', 'pk')::regclass AS name OFFSET 0) s"""
         return [row[0] for row in tx.all(sql, {"count": count})]
 
 

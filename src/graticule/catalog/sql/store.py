@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
@@ -97,6 +98,10 @@ class SqlCatalog:
             return int(tx.value("SELECT n FROM collstat WHERE coll = :coll", {"coll": number}) or 0)
 
         return await self._database.read(read)
+
+    async def tidy(self) -> None:
+        """See `Catalog`."""
+        await asyncio.to_thread(self._database.tidy_now, ("items", "bodies", "grid", "collstat"))
 
     async def search(self, search: Search) -> ItemPage:
         """A page of items; see `Catalog.search` for the errors."""

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing import connection
 from typing import Any, Final, Self
 
@@ -65,13 +65,20 @@ class Helpers:
             BrokenProcessPool: a helper was ended from outside.
         """
         chunks = _chunks(lines)
-        while self._pool is None and (chunk := next(chunks, None)) is not None:
+        while self._count <= 0 or self._done_alone < _ALONE:
+            if (chunk := next(chunks, None)) is None:
+                return
             yield from zip(chunk, _outcomes(self._rules, chunk), strict=True)
             self._done_alone += 1
-            if self._count > 0 and self._done_alone >= _ALONE:
-                self._pool = self._start()
-        if self._pool is None:
+        yield from self._helped(chunks)
+
+    def _helped(self, chunks: Iterator[list[Line]]) -> Iterator[tuple[Line, Outcome | None]]:
+        first = next(chunks, None)
+        if first is None:
             return
+        if self._pool is None:
+            self._pool = self._start()
+        chunks = chain([first], chunks)
         under_way: deque[tuple[list[Line], Future[list[Any]]]] = deque()
         for chunk in islice(chunks, _AHEAD * self._count):
             under_way.append((chunk, self._pool.submit(_work, _texts(chunk))))

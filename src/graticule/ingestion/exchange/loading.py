@@ -53,6 +53,8 @@ from graticule.workflows import Engine
 #: Items and bytes of lines that one transaction takes.
 SLICE: Final = 200
 SLICE_BYTES: Final = 2_000_000
+#: After so many items the catalog is tidied, and again whenever ten times as many are written.
+_TIDY_AFTER: Final = 2_000
 #: White space may make a line as many times longer than its document.
 _ROOM_FOR_SPACE: Final = 4
 
@@ -174,6 +176,8 @@ class Loader:
         self._known: set[str] = set()
         #: Of the slice before, some ids were taken: then it is likely of the next one, and worth to look first.
         self._some_are_present = False
+        #: Items written when the catalog was last tidied.
+        self._tidied_at = 0
         self._longest = _ROOM_FOR_SPACE * settings.max_item_bytes
         self.tally = Tally()
 
@@ -193,6 +197,8 @@ class Loader:
                     slices = _Slices(self, file, default, outcomes)
                     await self._load_slices(slices, done)
                 before = slices
+        if self._tidied_at < (written := self.tally.loaded + self.tally.replaced) and written >= _TIDY_AFTER:
+            await self._catalog.tidy()
         return self.tally
 
     async def _load_slices(self, slices: _Slices, done: int) -> None:
@@ -218,6 +224,9 @@ class Loader:
             await self._write_items(file, piece.entries)
         self.tally.bytes_read = done + piece.offset
         self._on_progress(self.tally)
+        if (written := self.tally.loaded + self.tally.replaced) >= max(_TIDY_AFTER, 10 * self._tidied_at):
+            self._tidied_at = written
+            await self._catalog.tidy()
 
     # --- items
 

@@ -25,8 +25,9 @@ from graticule.storage import ManagedHrefs
 #: A document that is this much shorter as a line than an Item may be need not be measured: JSON that is written anew
 #: grows where numbers do (1e15), and never so far.
 _ROOM_TO_GROW: Final = 8
-#: What a line holds if it may name a blob of the catalog, escaped or not.
-_SIGNS_OF_BLOBS: Final = (b"blobs", b"managed", b"\\u")
+#: What an item holds in JSON that may name a blob of the catalog; in a line that was refused it may be escaped.
+_SIGNS_OF_BLOBS: Final[tuple[bytes, ...]] = (b"/blobs/", b"managed:")
+_SIGNS_IN_A_LINE: Final[tuple[bytes, ...]] = (b"blobs", b"managed:", b"\\u")
 #: Members of the server's own: kept from the file, so that a round trip changes nothing; new where it has none.
 _OWN_OF_ITEMS: Final = ("_msft:ts", "_msft:etag")
 
@@ -126,9 +127,15 @@ def default_after(collection: JsonObject) -> str | None:
 
 def _prepared(rules: Rules, line: bytes, document: JsonObject, default: str | None) -> Outcome:
     collection_id = document.get("collection") or default
-    if collection_id is None or any(sign in line for sign in _SIGNS_OF_BLOBS):
+    if collection_id is None:
         return Open()
-    return prepare_document(rules, document, collection_id, length=len(line))
+    outcome = prepare_document(rules, document, collection_id, length=len(line))
+    # Hrefs of blobs take another form first, and the item may have another size then.
+    if isinstance(outcome, Ready):
+        text, signs = outcome.prepared.doc, _SIGNS_OF_BLOBS
+    else:
+        text, signs = line, _SIGNS_IN_A_LINE
+    return Open() if any(sign in text for sign in signs) else outcome
 
 
 def prepare_document(rules: Rules, document: JsonObject, collection_id: object, *, length: int) -> Outcome:
