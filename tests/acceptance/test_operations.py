@@ -374,7 +374,7 @@ def test_a_collection_is_replaced_at_once(catalog: Catalog) -> None:
     assert (after["title"], after["msft:short_description"]) == ("New", "short")
     assert after["msft:_created"] == before["msft:_created"]
     assert after["msft:_updated"] > before["msft:_updated"]
-    assert {link["rel"] for link in after["links"]} == {"items", "parent", "root", "self"}
+    assert {link["rel"] for link in after["links"]} == {"items", "parent", "root", "self", "aggregate", "aggregations"}
     assert catalog.client.get(f"{url}/items/kept").status_code == 200
     assert catalog.client.put(catalog.url("stac/collections/no-such"), json=collection("no-such")).status_code == 404
     assert catalog.client.put(url, json=collection("other")).status_code == 400

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from graticule.catalog import OnConflict, SqlCatalog
 from graticule.catalog.aggregating import Aggregation, suitable
+from graticule.catalog.sql import aggregation
 from graticule.catalog.sql.aggregation import aggregate
 from graticule.catalog.sql.dialects import dialect_of
 from graticule.database import Connection, Database
@@ -185,15 +186,22 @@ conditions: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("dearer", [0, 5])  # through the cells, or past all items where that is cheaper
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     chosen=st.lists(st.sampled_from(conditions), max_size=3),
     interval=st.sampled_from(INTERVALS),
     precision=st.integers(1, 6),
 )
 async def test_counts_are_those_of_the_items_found(
-    loaded: Loaded, chosen: list[dict[str, Any]], interval: str, precision: int
+    loaded: Loaded,
+    monkeypatch: pytest.MonkeyPatch,
+    dearer: int,
+    chosen: list[dict[str, Any]],
+    interval: str,
+    precision: int,
 ) -> None:
+    monkeypatch.setattr(aggregation, "_DEARER", dearer)
     asked: dict[str, Any] = {}
     for one in chosen:
         asked |= one

@@ -121,7 +121,7 @@ searches = st.builds(
         ]
     ).map(parse_search),
     text=queries,
-    limit=st.sampled_from([3, 10, 50]),
+    limit=st.sampled_from([7, 50]),
     sortby=st.sampled_from(
         [
             (),
@@ -133,7 +133,7 @@ searches = st.builds(
 
 
 @pytest.mark.parametrize("few", [10_000, 12])
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(search=searches)
 async def test_searches_for_words_find_what_they_mean(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch, few: int, search: Search

@@ -33,6 +33,9 @@ MOST_DOCUMENTS: Final = 20_000
 #: Footprints, documents or keys at once.
 _BLOCK: Final = 2_000
 
+#: What a candidate by its cell costs beside one by its time.
+_DEARER: Final = 5
+
 #: What bounds alone prove: see `Region.surely_holds`.
 _INSIDE: Final = """(i.y0 >= :in_south AND i.y1 <= :in_north AND (
     (i.x0 >= :in_west AND i.x1 <= :in_east) OR (i.x0 >= :in_west_back AND i.x1 <= :in_east_back)
@@ -162,11 +165,16 @@ class _Matches(SqlCandidates):
         if question.ids is not None:
             self._values["ids"] = d.texts(question.ids)
             return "ids", len(question.ids) * len(colls)
+        everything = sum(one.n for one in self._collections)
         if question.region is None:
-            return "collections", sum(one.n for one in self._collections)
+            return "collections", everything
         cells = cells_of(self, question, question.region, self._collections)
+        rows = sum(cell.n for cell in cells)
+        # The index of times has all that is counted; from that of cells one goes on to the rows.
+        if rows * _DEARER >= everything:
+            return "collections", everything
         self._values["cells"] = d.packed_cells((cell.coll, cell.cell) for cell in cells)
-        return "cells", sum(cell.n for cell in cells)
+        return "cells", rows
 
     def _look(self, source: str, where: str, most: int, what: str) -> None:
         """Keep the keys of the candidates that pass."""

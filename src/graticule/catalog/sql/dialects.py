@@ -65,7 +65,10 @@ _POSTGRES_SOURCES: Final = {
         f"WHERE i.coll = (q.v >> {_CELL_BITS}) AND i.cell = (q.v & {_CELL_MASK}) {{}} OFFSET 0) i"
     ),
     "collections": "(SELECT * FROM items i WHERE i.coll = ANY(:colls::int8[]) {} OFFSET 0) i",
-    "ids": "(SELECT * FROM items i WHERE i.coll = ANY(:colls::int8[]) AND i.id = ANY(:ids::text[]) {} OFFSET 0) i",
+    "ids": (
+        "unnest(:colls::int8[]) c(v) CROSS JOIN unnest(:ids::text[]) q(v) CROSS JOIN LATERAL ("
+        "SELECT * FROM items i WHERE i.coll = c.v AND i.id = q.v {} OFFSET 0) i"
+    ),
     "keys": "(SELECT * FROM items i WHERE i.pk = ANY(:keys::int8[]) {} OFFSET 0) i",
 }
 #: A document in PostgreSQL, which keeps no NUL: as in texts that are handed over, U+FFFD stands for it.
@@ -413,8 +416,8 @@ class PostgresDialect:
     def of_ids(self, where: str) -> str:
         """See `Dialect`."""
         return f"""
-            SELECT {_ROW} FROM items i
-            WHERE i.coll = ANY(:colls::int8[]) AND i.id = ANY(:ids::text[]) AND {_BELOW} {where}"""
+            SELECT {_ROW} FROM unnest(:colls::int8[]) c(v) CROSS JOIN unnest(:ids::text[]) q(v) CROSS JOIN LATERAL (
+                SELECT * FROM items i WHERE i.coll = c.v AND i.id = q.v AND {_BELOW} {where} OFFSET 0) i"""
 
     def of_keys(self, where: str) -> str:
         """See `Dialect`."""

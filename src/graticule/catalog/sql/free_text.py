@@ -17,8 +17,11 @@ from graticule.catalog.sql.words import INDEXED
 from graticule.database import Connection
 from graticule.stac.free_text import All, AnyOf, Not, Phrase, TextQuery, found_in, needle
 
-#: As many items are looked up by their words; beyond, words are met soon enough on the way.
-_FEW_ITEMS: Final = 10_000
+#: As many items are looked up by their words, and more where there are very many to walk past: a look-up costs 25 µs,
+#: a candidate on the way 1 µs, and a word that more items have is usually met soon.
+_FEW_ITEMS: Final = 2_000
+_FEW_OF_MANY: Final = 500
+_MOST_ITEMS: Final = 10_000
 #: As many ids are looked up, collections times ids.
 _FEW_LOOKUPS: Final = 20_000
 #: As many collections are named to the index of words.
@@ -37,14 +40,15 @@ class TextCondition:
     colls: frozenset[int] | None
 
 
-def text_condition(tx: Connection, query: TextQuery, colls: Sequence[int]) -> TextCondition:
-    """The condition of a question over these collections."""
+def text_condition(tx: Connection, query: TextQuery, colls: Sequence[int], items: int = 0) -> TextCondition:
+    """The condition of a question over these collections, which have so many items."""
     compiler = _Compiler()
     holds = compiler.write(query)
     # Items without text have no row. A value and no EXISTS, which PostgreSQL might answer by reading all texts first.
     otherwise = "(1 = 1)" if found_in(query, "") else "(1 = 0)"
     where = f" AND coalesce((SELECT {holds} FROM item_texts x WHERE x.pk = i.pk), {otherwise})"
-    needed = _needed(tx, query, colls)
+    few = max(_FEW_ITEMS, min(items // _FEW_OF_MANY, _MOST_ITEMS))
+    needed = _needed(tx, query, colls, few)
     if needed is None:
         return TextCondition(where, compiler.values, None, None)
     words = {f"w{n}": word for n, word in enumerate(sorted(needed))}
@@ -69,7 +73,7 @@ def with_text(
     collections: list[CollectionStatistics],
 ) -> tuple[Conditions, list[CollectionStatistics]]:
     """What candidates must meet, and where they can be, with a question beside; `narrowing` may get ids to look up."""
-    found = text_condition(tx, query, [one.coll for one in collections])
+    found = text_condition(tx, query, [one.coll for one in collections], sum(one.n for one in collections))
     conditions = replace(conditions, where=conditions.where + found.where, values={**conditions.values, **found.values})
     if found.ids is not None:
         wanted = set(found.ids)
@@ -99,9 +103,8 @@ class _Compiler:
                 return f"({' OR '.join(map(self.write, parts))})"
 
 
-def _needed(tx: Connection, query: TextQuery, colls: Sequence[int]) -> frozenset[str] | None:
-    """Words of which every match has at least one, if few items have them."""
-    most = _FEW_ITEMS
+def _needed(tx: Connection, query: TextQuery, colls: Sequence[int], most: int) -> frozenset[str] | None:
+    """Words of which every match has at least one, if at most so many items have them."""
     best: frozenset[str] | None = None
     for words in _covers(query):
         names = {f"w{n}": word for n, word in enumerate(sorted(words))}
