@@ -57,7 +57,8 @@ def answer(tx: Connection, *, dialect: Dialect, search: Search, limits: Limits) 
     elif question == Question(None, None, placed=False, start=None, end=None):
         matched = sum(one.n for one in collections)
     elif search.token is None and not stopped:
-        matched, estimate = count(candidates, question, collections)
+        newest = order_of(search.sortby) is None
+        matched, estimate = count(candidates, question, collections, rows if newest else None)
     if len(docs) < len(rows):
         token = source.token(search, rows[len(docs) - 1])
     return ItemPage(docs, token, matched, estimate)
