@@ -23,18 +23,10 @@ from graticule.stac.search import Search
 _FIRST_DOCUMENTS: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one page may cost."""
-
-    #: A search whose filter needs the documents ends its page after about so many of them.
-    documents: int
-    #: Of a page's items, bytes: it ends early, but never without one.
-    page_bytes: int
-
-
-def answer(tx: Connection, *, dialect: Dialect, search: Search, limits: Limits) -> ItemPage:
-    """The page that a search asks for.
+def answer(
+    tx: Connection, *, dialect: Dialect, search: Search, scan_limit: int, page_bytes: int = 20_000_000
+) -> ItemPage:
+    """The page that a search asks for; it ends early, but with an item, before its items have more than `page_bytes`.
 
     Raises:
         ReadStopped: the read's limit is over, and nothing was found to go on from.
@@ -45,12 +37,12 @@ def answer(tx: Connection, *, dialect: Dialect, search: Search, limits: Limits) 
     collections = statistics_of(tx, narrowing.collections)
     candidates = SqlCandidates(tx, dialect, question, conditions)
     source = _Source(tx, dialect, question, conditions, collections, candidates)
-    scan = Scan(limits.documents)
+    scan = Scan(scan_limit)
     rows, token = source.page(search, scan)
     stopped = tx.limit is not None and tx.limit.is_over()
     if tx.limit is not None:
         tx.limit.extend()  # what was found is read to the end
-    docs = _documents(tx, dialect, rows, limits.page_bytes)
+    docs = _documents(tx, dialect, rows, page_bytes)
     matched, estimate = None, None
     if search.token is None and token is None:
         matched = len(rows)
