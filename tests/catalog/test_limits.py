@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from graticule.catalog import OnConflict, SqlCatalog
-from graticule.catalog.planning import Exact
+from graticule.catalog.sql.candidates import SqlCandidates
 from graticule.database import Connection, Database, ReadLimit
 from graticule.database.postgres import PostgresDatabase
 from graticule.errors import ReadStopped, SearchTimedOut
@@ -68,18 +68,20 @@ def test_a_page_of_too_many_bytes_ends_early_and_goes_on(filled: Database, query
 
 def test_a_page_whose_time_is_over_ends_where_it_is(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second block of candidates comes too late: what the first gave is answered, and nothing is lost."""
-    real = Exact._keep
+    real = SqlCandidates.failing
+    asked: set[int] = set()
 
-    def keep(self: Exact, region: Any, rows: Any) -> Any:
-        if self._last is not None:
+    def failing(self: SqlCandidates, rows: Any) -> set[int]:
+        if id(self) in asked:
+            asked.clear()
             raise ReadStopped
-        return real(self, region, rows)
+        asked.add(id(self))
+        return real(self, rows)
 
-    monkeypatch.setattr(Exact, "_keep", keep)
-    triangle = {"type": "Polygon", "coordinates": [[[0, 0], [19, 0], [19, 19], [0, 0]]]}
-    found = pages(SqlCatalog(filled), limit=100, intersects=triangle)
-    assert [n for page in found for n in page] == [n for n in reversed(range(400)) if n % 20 >= n // 20]
-    assert len(found[0]) < 100
+    monkeypatch.setattr(SqlCandidates, "failing", failing)
+    found = pages(SqlCatalog(filled), limit=30, filter="n % 4 = 1")
+    assert [n for page in found for n in page] == list(range(397, 0, -4))
+    assert [len(page) for page in found[:3]] == [8, 7, 8]
 
 
 def test_a_search_that_has_found_nothing_when_its_time_is_over_fails(filled: Database) -> None:

@@ -1,50 +1,115 @@
 """How many items a search finds in all: exact where that is cheap, else an estimate from the counts of cells.
 
-Whole collections are known without counting; the caller sees to those, and to searches of one page.
+Whole collections are known without counting; the caller sees to those, and to searches of one page. Nothing here costs
+more than the page did: an estimate is a sum over counts, and what a filter leaves is told from the page itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from graticule.catalog.cells import MAX_LEVEL, cover, level_of, widened
 from graticule.catalog.planning import (
     FOREVER,
     Candidates,
     CellStatistics,
     CollectionStatistics,
     Question,
+    Row,
     Scan,
     cells_of,
     find,
 )
+from graticule.catalog.regions import Region
 
 #: So many candidates are counted exactly: it costs two or three milliseconds.
 _FEW: Final = 1_000
-#: From this area on, square degrees, merely listing the cells takes longer than the page.
+#: From this area on, square degrees, cells are summed up where they are, not listed.
 _LARGE_AREA: Final = 1_500.0
+#: As many collections may a large area be summed up in: each takes a range per level of the grid.
+_MOST_COLLECTIONS: Final = 100
+#: As many rows of the page's time are counted, to see which part of them a filter left.
+_MOST_ROWS: Final = 5_000
+#: How far a usual item reaches beyond its cell, in sizes of the cell: it is half to once as large as that, and lies
+#: round its own centre. On the finest level it may be much smaller.
+_REACH: Final = 0.375
+_FINEST_REACH: Final = 0.1
+
+#: About how many candidates of the place begin or end between two instants, without regard to filters.
+_Base = Callable[[int, int], float]
 
 
 def count(
-    source: Candidates, question: Question, collections: Sequence[CollectionStatistics]
+    source: Candidates, question: Question, collections: Sequence[CollectionStatistics], page: Sequence[Row] | None
 ) -> tuple[int | None, int | None]:
-    """The number of matches, or else about how many; (None, None) where either would cost more than the page."""
-    if question.by_document or question.by_value:
-        return None, None
-    scan = Scan(0)  # no document is looked into
+    """The number of matches, or else about how many; (None, None) where neither can be told for the cost of the page.
+
+    Args:
+        source: as for the page.
+        question: what was asked for.
+        collections: as for the page.
+        page: its rows, if they are the newest matches, and more follow.
+    """
     collections = [c for c in collections if c.n and question.may_hold(c.t0, c.t1)]
-    if question.ids is not None or question.keys is not None or _are_few(source, question, collections):
+    listed = None
+    looked_up = question.ids is not None or question.keys is not None
+    if question.region is not None and question.region.area < _LARGE_AREA and not looked_up:
+        listed = cells_of(source, question, question.region, collections)
+    if not (question.by_document or question.by_value) and (
+        looked_up
+        or (listed is not None and sum(cell.n for cell in listed) <= _FEW)
+        or _are_few(source, question, collections)
+    ):
+        scan = Scan(0)  # no document is looked into
         return len(find(source, question, collections, None, sum(c.n for c in collections), scan)), None
-    parts: Sequence[CollectionStatistics | CellStatistics] = collections
-    if question.region is not None:
-        if question.region.area >= _LARGE_AREA:
-            return None, None
-        parts = cells_of(source, question, question.region, collections)
-        if sum(part.n for part in parts) <= _FEW:
-            return len(find(source, question, collections, None, _FEW, scan)), None
-    if question.by_column:
+    base = _base(source, question, collections, listed)
+    if base is None or looked_up:
         return None, None
-    return None, round(sum(part.n * _share(question, part.t0, part.t1) for part in parts))
+    start = -FOREVER if question.start is None else question.start
+    end = FOREVER if question.end is None else question.end
+    about = base(start, end)
+    if question.by_column or question.by_document or question.by_value:
+        if not page:
+            return None, None
+        passed = _passed(source, question, collections, base, page[-1][0], end)
+        if passed < 1:
+            return None, None
+        about *= len(page) / passed
+    return None, max(round(about), 0 if page is None else len(page) + 1)
+
+
+def _passed(
+    source: Candidates, question: Question, collections: Sequence[CollectionStatistics], base: _Base, low: int, end: int
+) -> float:
+    """About how many candidates a page down to the instant `low` has passed by or taken."""
+    if question.region is None:
+        rows = 0
+        for c in collections:
+            rows += source.rows(c.coll, low, end, _MOST_ROWS - rows)
+            if rows >= _MOST_ROWS:
+                return base(low, end)
+        return rows
+    return base(low, end)
+
+
+def _base(
+    source: Candidates,
+    question: Question,
+    collections: Sequence[CollectionStatistics],
+    listed: Sequence[CellStatistics] | None,
+) -> _Base | None:
+    region = question.region
+    if region is None:
+        return lambda low, high: sum(c.n * _share(low, high, c.t0, c.t1) for c in collections)
+    if listed is not None:
+        weighted = [(cell, cell.n * _part_within(cell.cell, region)) for cell in listed]
+        return lambda low, high: sum(n * _share(low, high, cell.t0, cell.t1) for cell, n in weighted)
+    if not collections or len(collections) > _MOST_COLLECTIONS:
+        return None
+    # One range per level: a large area has most of the rows of its bands anyway.
+    ranges = [(c.coll, r) for c in collections for r in cover(region.box, c.levels, most=0)]
+    return lambda low, high: source.sum_of_cells(ranges, low, high)
 
 
 def _are_few(source: Candidates, question: Question, collections: Sequence[CollectionStatistics]) -> bool:
@@ -61,8 +126,25 @@ def _are_few(source: Candidates, question: Question, collections: Sequence[Colle
     return True
 
 
-def _share(question: Question, t0: int, t1: int) -> float:
-    """The part of a time range that the interval overlaps: that of its items, if they are spread evenly."""
-    start = t0 if question.start is None else max(question.start, t0)
-    end = t1 if question.end is None else min(question.end, t1)
-    return min(max((end - start) / (t1 - t0), 0.0), 1.0) if t1 > t0 else 1.0
+def _share(low: int, high: int, t0: int, t1: int) -> float:
+    """The part of a time range that an interval overlaps: that of its items, if they are spread evenly."""
+    if low > t1 or high < t0:
+        return 0.0
+    return (min(high, t1) - max(low, t0)) / (t1 - t0) if t1 > t0 else 1.0
+
+
+def _part_within(cell: int, region: Region) -> float:
+    """The part of a cell's items that the bounds of a region meet, if they are spread evenly."""
+    west, south, east, _ = widened(cell)
+    size = (east - west) / 2
+    reach = size * (_FINEST_REACH if level_of(cell) == MAX_LEVEL else _REACH)
+    box = region.box
+    high = _overlap(south + size / 2, size, box.y0 / 1e7 - reach, box.y1 / 1e7 + reach)
+    wide = max(
+        _overlap(west + size / 2 + turn, size, box.x0 / 1e7 - reach, box.x1 / 1e7 + reach) for turn in (-360, 0, 360)
+    )
+    return wide * high
+
+
+def _overlap(start: float, size: float, low: float, high: float) -> float:
+    return max(min(start + size, high) - max(start, low), 0.0) / size

@@ -144,6 +144,10 @@ class Candidates(Protocol):
         """Non-empty cells of these ranges (coll, range)."""
         ...
 
+    def sum_of_cells(self, ranges: Sequence[tuple[int, CellRange]], low: int, high: int) -> float:
+        """About how many items cells of these ranges have between two instants, spread evenly in the cell's time."""
+        ...
+
     def rows(self, coll: int, low: int, high: int, most: int) -> int:
         """How many rows of a collection have t in low..high, both included, counted up to `most`."""
         ...

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final, Literal
 
@@ -210,8 +211,9 @@ class Bounds:
         return bounds
 
     def _cover(self, west: int, width: int) -> None:
-        if any((west - w) % TURN + width <= have for w, have in self.spans):
-            return  # the usual case, once a collection has some items
+        for start, have in self.spans:  # the usual case, once a collection has some items
+            if (west - start) % TURN + width <= have:
+                return
         self.spans = _joined([*self.spans, ((west + TURN // 2) % TURN - TURN // 2, min(width, TURN))])
 
     def _stretch(self, key: str, value: Any) -> None:
@@ -286,8 +288,14 @@ def _greatest(a: int | None, b: int | None) -> int | None:
 def _counted(facts: Facts) -> Iterable[tuple[str, str]]:
     for key, values in facts.properties.items():
         if isinstance(values, list):
-            for text in {orjson.dumps(value).decode() for value in values}:
+            for text in (_text(values[0]),) if len(values) == 1 else {_text(value) for value in values}:
                 yield key, text
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _text(value: str | float | bool) -> str:
+    """The JSON of a value: 10 and 10.0 are two."""
+    return orjson.dumps(value).decode()
 
 
 def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

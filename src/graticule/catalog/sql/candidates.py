@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -18,6 +18,12 @@ from graticule.database import Connection
 _OVERLAP = """AND i.y0 <= :north AND i.y1 >= :south AND (
     (i.x0 <= :east AND i.x1 >= :west) OR (i.x0 <= :east_on AND i.x1 >= :west_on)
     OR (i.x0 <= :east_back AND i.x1 >= :west_back))"""
+
+_SUM_OF_CELLS: Final = """
+    SELECT sum(n * (CASE WHEN t1 > t0 THEN CAST(till - since AS DOUBLE PRECISION) / (t1 - t0) ELSE 1 END)) FROM (
+        SELECT g.n, g.t0, g.t1, CASE WHEN g.t0 < :start THEN :start ELSE g.t0 END AS since,
+          CASE WHEN g.t1 > :end THEN :end ELSE g.t1 END AS till
+        FROM ({cells}) g WHERE g.t1 >= :start AND g.t0 <= :end) h"""
 
 
 class SqlCandidates:
@@ -90,6 +96,11 @@ class SqlCandidates:
             rows = self._tx.all(self._dialect.cells, self._dialect.cell_ranges(ranges))
             self._asked, self._cells = ranges, [CellStatistics(*row) for row in rows]
         return self._cells
+
+    def sum_of_cells(self, ranges: Sequence[tuple[int, CellRange]], low: int, high: int) -> float:
+        """See `planning.Candidates`."""
+        values = {**self._dialect.cell_ranges(ranges), "start": low, "end": high}
+        return float(self._tx.value(_SUM_OF_CELLS.format(cells=self._dialect.cells), values) or 0)
 
     def rows(self, coll: int, low: int, high: int, most: int) -> int:
         """See `planning.Candidates`."""

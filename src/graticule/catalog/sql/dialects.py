@@ -212,11 +212,13 @@ class SqliteDialect:
         SELECT count(*) FROM (SELECT 1 FROM items i INDEXED BY i_time
         WHERE i.coll = :coll AND i.t >= :low AND i.t <= :high LIMIT :most)"""
     collection_id = _COLLECTION_ID
+    # The ranges are taken out of JSON once each, not once for every cell that they are compared with.
     cells = """
-        SELECT g.coll, g.cell, g.n, g.t0, g.t1 FROM json_each(:ranges) q CROSS JOIN grid g
-        WHERE g.coll = json_extract(q.value, '$[0]')
-          AND g.cell BETWEEN json_extract(q.value, '$[1]') AND json_extract(q.value, '$[2]')
-          AND (g.cell & 1048575) BETWEEN json_extract(q.value, '$[3]') AND json_extract(q.value, '$[4]')"""
+        WITH q(coll, first, last, west, east) AS MATERIALIZED (
+            SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+              json_extract(value, '$[3]'), json_extract(value, '$[4]') FROM json_each(:ranges))
+        SELECT g.coll, g.cell, g.n, g.t0, g.t1 FROM q CROSS JOIN grid g
+        WHERE g.coll = q.coll AND g.cell BETWEEN q.first AND q.last AND (g.cell & 1048575) BETWEEN q.west AND q.east"""
     footprints = "SELECT i.pk, i.wkb FROM json_each(:pks) q CROSS JOIN items i WHERE i.pk = q.value"
     bodies = "SELECT b.pk, b.doc FROM json_each(:pks) q CROSS JOIN bodies b WHERE b.pk = q.value"
     existing = """

@@ -30,18 +30,18 @@ _FEW: Final = 3_000
 _FIRST_DOCUMENTS: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one page may cost."""
+def answer(
+    tx: Connection,
+    *,
+    dialect: Dialect,
+    search: Search,
+    scan_limit: int,
+    page_bytes: int = 20_000_000,
+    strict: bool = False,
+) -> ItemPage:
+    """The page that a search asks for; it ends early, but with an item, before its items have more than `page_bytes`.
 
-    #: A search whose filter needs the documents ends its page after about so many of them.
-    documents: int
-    #: Of a page's items, bytes: it ends early, but never without one.
-    page_bytes: int
-
-
-def answer(tx: Connection, *, dialect: Dialect, search: Search, limits: Limits, strict: bool = False) -> ItemPage:
-    """The page that a search asks for; `strict` refuses properties that no collection declares.
+    With `strict` properties that no collection declares are refused.
 
     Raises:
         ReadStopped: the read's limit is over, and nothing was found to go on from.
@@ -50,21 +50,22 @@ def answer(tx: Connection, *, dialect: Dialect, search: Search, limits: Limits, 
     question, conditions, collections, order = plan.question, plan.conditions, plan.collections, plan.order
     candidates = SqlCandidates(tx, dialect, question, conditions)
     source = _Source(tx, dialect, question, conditions, collections, candidates, order)
-    scan = Scan(limits.documents)
+    scan = Scan(scan_limit)
     rows, token = source.page(search, scan)
     stopped = tx.limit is not None and tx.limit.is_over()
     if tx.limit is not None:
         tx.limit.extend()  # what was found is read to the end
-    docs = _documents(tx, dialect, rows, limits.page_bytes)
+    docs = _documents(tx, dialect, rows, page_bytes)
     matched, estimate = None, None
     if search.token is None and token is None:
         matched = len(rows)
     elif question == Question(None, None, placed=False, start=None, end=None):
         matched = sum(one.n for one in collections)
     elif search.token is None and not stopped:
-        matched, estimate = count(candidates, question, collections)
+        matched, estimate = count(candidates, question, collections, rows if order is None else None)
         if matched is None and question == Question(None, None, placed=False, start=None, end=None, by_column=True):
             matched = _count_of_one_value(tx, dialect, conditions, collections)
+            estimate = estimate if matched is None else None
     if len(docs) < len(rows):
         token = source.token(rows[len(docs) - 1])
     ids = {

@@ -106,10 +106,16 @@ class SqlCatalog:
     async def search(self, search: Search) -> ItemPage:
         """A page of items; see `Catalog.search` for the errors."""
         # Imported here, because a worker never searches: numpy and shapely would cost it its start and 40 MB.
-        from graticule.catalog.sql.searching import Limits, answer  # noqa: PLC0415
+        from graticule.catalog.sql.searching import answer  # noqa: PLC0415
 
-        limits = Limits(self._scan_limit, self._page_bytes)
-        read = partial(answer, dialect=self._dialect, search=search, limits=limits, strict=self._strict)
+        read = partial(
+            answer,
+            dialect=self._dialect,
+            search=search,
+            scan_limit=self._scan_limit,
+            page_bytes=self._page_bytes,
+            strict=self._strict,
+        )
         try:
             return await self._database.read(read, ReadLimit(self._search_timeout))
         except ReadStopped as exc:

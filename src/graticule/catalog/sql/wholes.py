@@ -34,6 +34,7 @@ _FORGET: Final = {
     "sqlite": "DELETE FROM item_facts WHERE coll = :coll AND pk IN (SELECT value FROM json_each(:pks))",
     "postgresql": "DELETE FROM item_facts WHERE coll = :coll AND pk = ANY(:pks::int8[])",
 }
+_ADD: Final = "INSERT INTO item_facts(coll, pk, facts) VALUES (:coll, :pk, :facts)"
 _KEEP: Final = """
     INSERT INTO item_facts(coll, pk, facts) VALUES (:coll, :pk, :facts)
     ON CONFLICT (coll, pk) DO UPDATE SET facts = excluded.facts"""
@@ -90,7 +91,7 @@ class Wholes:
             facts = Facts.of_item(item, row.keys)
             row.added(facts)
             rows.append({"coll": coll, "pk": pk, "facts": facts.dumps()})
-        tx.execute_many(_KEEP, rows)
+        tx.execute_many(_ADD, rows)
         row.write(tx)
 
     def removed(self, tx: Connection, dialect: Dialect, coll: int, pks: Sequence[int]) -> None:
