@@ -46,6 +46,13 @@ def _complete(folder: Path) -> bool:
     return int(said.split()[2].split(".")[0]) >= OLDEST and (folder / "initdb").exists()
 
 
+def has_postgis(programs: Path) -> bool:
+    """Is PostGIS, which pgstac needs, there for the server of this folder?"""
+    root = programs.parent
+    shares = [root / "share", root / "share" / "postgresql", Path("/usr/share/postgresql") / root.name]
+    return any((share / "extension" / "postgis.control").exists() for share in shares)
+
+
 #: Empties every table; a large one as a whole, so that nothing of it is left to be read over.
 _EMPTY = """
 DO $$ DECLARE r record; BEGIN

@@ -5,6 +5,7 @@ names, else the PATH's if it is new enough, else the one of ``tests/servers.lock
 
 PostgreSQL is the second database. Its programs are in the folder that ``GRATICULE_TEST_POSTGRES`` names, else where
 Debian puts them, else on the PATH; as root, Debian's package is installed. The tests start a server of their own.
+PostGIS is for the pgstac that catalogs are moved in and out of; as root, Debian's package is installed.
 
 What cannot be had is one loud line, and the tests that need it are skipped; with ``CI`` set it is a failure.
 """
@@ -20,7 +21,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from postgres_server import OLDEST, programs
+from postgres_server import OLDEST, has_postgis, programs
 
 TESTS = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
@@ -36,7 +37,7 @@ class Missing(Exception):
 def main() -> int:
     """Make everything ready. 0: tests may start; 1: something is missing that must be there."""
     missing = []
-    for prepare in (test_data, node, postgres):
+    for prepare in (test_data, node, postgres, postgis):
         try:
             prepare()
         except Missing as exc:
@@ -82,17 +83,34 @@ def postgres() -> None:
     """The programs of a PostgreSQL server."""
     if programs() is not None:
         return
-    if os.environ.get("GRATICULE_TEST_POSTGRES") is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        print("Installing Debian's PostgreSQL server (once)", flush=True)
-        for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "postgresql"]):
-            environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-            if subprocess.run(["apt-get", *command], env=environment, check=False).returncode != 0:
-                break
+    install("postgresql", "PostgreSQL server")
     if programs() is None:
         raise Missing(
             f"PostgreSQL {OLDEST} or later: install it (apt-get install postgresql), or name its folder of programs"
             " with GRATICULE_TEST_POSTGRES"
         )
+
+
+def postgis() -> None:
+    """PostGIS for that server."""
+    folder = programs()
+    if folder is None or has_postgis(folder):
+        return
+    package = f"postgresql-{folder.parent.name}-postgis-3"
+    install(package, "PostGIS")
+    if not has_postgis(folder):
+        raise Missing(f"PostGIS for the PostgreSQL of {folder}: install it (apt-get install {package})")
+
+
+def install(package: str, what: str) -> None:
+    """Install a package of Debian, where that is possible and the server is to be Debian's."""
+    if os.environ.get("GRATICULE_TEST_POSTGRES") is not None or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return
+    print(f"Installing Debian's {what} (once)", flush=True)
+    for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", package]):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        if subprocess.run(["apt-get", *command], env=environment, check=False).returncode != 0:
+            break
 
 
 def install_node() -> None:

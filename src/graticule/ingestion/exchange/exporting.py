@@ -67,10 +67,10 @@ class Exporter:
         """
         places = [(record, folder / folder_name(record.id)) for record in collections]
         complete = [is_complete(place / ITEMS_FILE, overwrite=overwrite, resume=resume) for _, place in places]
-        for (record, place), is_complete in zip(places, complete, strict=True):
+        for (record, place), is_there in zip(places, complete, strict=True):
             place.mkdir(parents=True, exist_ok=True)
             items = place / ITEMS_FILE
-            if is_complete:
+            if is_there:
                 await self.tell_complete([record])
                 continue
             write_whole(place / COLLECTION_FILE, orjson.dumps(orjson.loads(self.public(record.doc)), option=_PRETTY))

@@ -23,11 +23,17 @@ _PAGE: Final = 200
 
 _COLLECTION: Final = sql.SQL("SELECT content::text FROM pgstac.collections WHERE id = %(id)s")
 _IDS: Final = sql.SQL("SELECT id FROM pgstac.collections WHERE %(only)s::text IS NULL OR id = %(only)s ORDER BY id")
-#: The id is unique in a partition only, so the time is part of where a page begins.
+#: The id is unique in a partition only, so the time is part of where a page begins. pgstac keeps no nulls, but STAC
+#: wants `datetime` of every item.
 _ITEMS: Final = sql.SQL("""
-    SELECT i.id, i.datetime::text, pgstac.content_hydrate(i)::text FROM pgstac.items i
-    WHERE i.collection = %(collection)s AND (%(id)s::text IS NULL OR (i.id, i.datetime) > (%(id)s, %(at)s::timestamptz))
-    ORDER BY i.id, i.datetime LIMIT %(page)s""")
+    SELECT id, datetime, CASE WHEN item->'properties' ? 'datetime' THEN item::text
+        ELSE jsonb_set(item, '{properties,datetime}', 'null')::text END
+    FROM (
+        SELECT i.id, i.datetime::text, pgstac.content_hydrate(i) AS item FROM pgstac.items i
+        WHERE i.collection = %(collection)s
+            AND (%(id)s::text IS NULL OR (i.id, i.datetime) > (%(id)s, %(at)s::timestamptz))
+        ORDER BY i.id, i.datetime LIMIT %(page)s
+    ) page ORDER BY id, datetime::timestamptz""")
 
 
 @dataclass(frozen=True)
