@@ -38,6 +38,7 @@ ODD: dict[str, list[dict[str, Any]]] = {
     "far times": [
         item(0, properties={"datetime": "0001-01-01T00:00:00Z"}),
         item(1, properties={"datetime": "9999-12-31T23:59:59.999999Z"}),
+        item(2, properties={"datetime": "0001-01-01T00:00:00+02:00"}),
     ],
     "a range": [
         item(

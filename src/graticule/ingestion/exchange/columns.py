@@ -40,6 +40,9 @@ _PROJECTED: Final = "proj:geometry"
 _PLACES: Final = 5_000
 _TIME: Final = pa.timestamp("us", tz="UTC")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: The years 1 to 9999, which offsets may leave.
+_EARLIEST: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_LATEST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _CORNERS: Final = ("xmin", "ymin", "xmax", "ymax")
 _CORNERS_3D: Final = ("xmin", "ymin", "zmin", "xmax", "ymax", "zmax")
 
@@ -231,9 +234,10 @@ _SIMPLE: Final[dict[int, tuple[pa.DataType, _Convert]]] = {
 
 def _instant(value: Any) -> int | None:
     try:
-        return parse_instant(value) if isinstance(value, str) else None
+        us = parse_instant(value) if isinstance(value, str) else None
     except ValueError:
         return None
+    return us if us is not None and _EARLIEST <= us <= _LATEST else None
 
 
 def _box(value: Any) -> dict[str, float] | None:
@@ -272,9 +276,10 @@ def _values(name: str, column: pa.Array) -> list[Any]:
         # To microseconds, the resolution of the catalog; without a zone it is UTC.
         moments = column.cast(pa.timestamp("us", tz=kind.tz), safe=False).cast(pa.int64()).to_pylist()
         return [None if us is None else _moment(us) for us in moments]
-    if name == "geometry" or (name == _PROJECTED and not pa.types.is_string(kind)):
-        if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_null(kind)):
-            raise InvalidInputData(f"Column '{name}' is {kind}: only geometries in WKB can be read.")
+    is_binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    if name == "geometry" and not (is_binary or pa.types.is_null(kind)):
+        raise InvalidInputData(f"Column '{name}' is {kind}: only geometries in WKB can be read.")
+    if name == "geometry" or (name == _PROJECTED and is_binary):
         return _geojson(name, column.to_pylist())
     values = [_clean(value, name) for value in column.to_pylist()]
     if name == "bbox" and pa.types.is_struct(kind):
