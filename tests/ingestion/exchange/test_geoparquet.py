@@ -62,7 +62,9 @@ def test_real_items_come_back_as_they_were(tmp_path: Path, test_data: Path) -> N
         assert_kept(tmp_path, [json.loads(line) for line in file.read_bytes().splitlines()[:60]])
 
 
-SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+)
 JSON = st.recursive(
     SCALARS | st.sampled_from(["", "a", "2020-01-01", "2020-01-01T00:00:00Z", "0", "null", "é\u0000😀"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", ""]), inner, max_size=3),
