@@ -65,6 +65,10 @@ def ids(path: Path) -> list[str]:
     return [json.loads(line.text or b"")["id"] for line in ParquetSource(path).lines(10_000_000)]
 
 
+def files(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.is_file()]
+
+
 def numbered(count: int = ITEMS) -> set[str]:
     return {f"item-{number:06}" for number in range(count)}
 
@@ -112,7 +116,7 @@ async def test_interrupted_while_reading_it_goes_on(
     await tables(services).to_file(path, await records(services), resume=True)
     _, _, *rest = ids(path)
     assert (set(rest), len(rest)) == (numbered(), ITEMS)
-    assert [left.name for left in tmp_path.iterdir() if left.is_file()] == ["t.parquet"]
+    assert files(tmp_path) == ["t.parquet"]
 
 
 async def test_interrupted_while_writing_it_does_not_read_again(
@@ -141,7 +145,7 @@ async def test_a_table_of_other_options_does_not_go_on_with_what_is_left(
     select = parse_search({"ids": ["item-000007", "item-000300"]})
     await tables(services, select=select).to_file(path, await records(services), resume=True)
     assert sorted(ids(path)[2:]) == ["item-000007", "item-000300"]
-    assert [left.name for left in tmp_path.iterdir() if left.is_file()] == ["t.parquet"]
+    assert files(tmp_path) == ["t.parquet"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -264,7 +265,7 @@ def test_what_is_no_parquet_is_refused(content: bytes, tmp_path: Path) -> None:
 
 
 def test_without_pyarrow_the_command_that_installs_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(geoparquet.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(SettingsError, match=r"pip install 'graticule\[geoparquet\]'"):
         read(tmp_path / "t.parquet")
 

@@ -49,7 +49,7 @@ def ids(refused: Written) -> list[tuple[str, str]]:
 def test_documents_come_back_as_they_were(pgstac: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_PAGE", 7)
     described = collection(item_assets={"b1": {"roles": ["data"], "type": "image/tiff"}})
-    items = [item(number, **{"x:y": {"z": [1, 2.5]}}) for number in range(20)]
+    items = [item(number) | {"x:y": {"z": [1, 2.5]}} for number in range(20)]
     assert put(pgstac, [described, *items]) == Written(collections=1, items=20)
     first, *rest = read(pgstac)
     assert first == described
@@ -168,7 +168,8 @@ def test_a_lost_connection_may_be_tried_again(pgstac: str) -> None:
         with PgstacWriter.opened(PgstacServer(pgstac), overwrite=False) as writer:
             assert writer.put_collection("c", json.dumps(collection()).encode()).collections == 1
             with psycopg.connect(pgstac, autocommit=True) as raw:
-                raw.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+                others = "datname = current_database() AND pid <> pg_backend_pid()"
+                raw.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}".encode())
             writer.put_items("c", [json.dumps(item(1)).encode()])
 
     with pytest.raises(Unavailable, match="Run the same command again"):
