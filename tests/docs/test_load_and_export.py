@@ -44,4 +44,4 @@ def test_every_block_of_the_how_to_runs_and_prints_what_the_page_shows(tmp_path:
         elif block.language == "text":
             assert printed.endswith(block.code), f"line {block.line}"
             shown += 1
-    assert shown == 3
+    assert shown == 5

@@ -111,6 +111,8 @@ def export(
         raise typer.BadParameter("--overwrite and --resume: give one of them, not both.")
     if (destination is None) == (to_pgstac is None):
         raise typer.BadParameter("Where to? Name a folder or file, or give --to-pgstac.")
+    if destination is not None:
+        _check_format(destination, file_format)
     settings = load_settings(data_dir=data_dir)
     set_up_logging("warning")
     select = parse_search({"bbox": bbox, "datetime": datetime, "filter": item_filter, "filter-lang": "cql2-text"})
@@ -123,7 +125,6 @@ def export(
     else:
         assert destination is not None
         target, name = destination, str(destination)
-        _check_format(destination, file_format)
     job = _Job(settings, target, name, collection or [], base_url, select, file_format, overwrite, resume)
     return asyncio.run(job.run(as_json=as_json))
 

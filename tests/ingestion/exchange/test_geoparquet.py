@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +105,8 @@ def test_the_metadata_are_those_of_geoparquet_and_stac_geoparquet(tmp_path: Path
     described = collection(n=1.0, nothing=None)
     point = item(1, geometry={"type": "Point", "coordinates": [1.0, 2.0, 3.0]}, bbox=[170.0, 0.0, -170.0, 50.5])
     path = table(tmp_path, [described, item(0), point])
-    metadata = {key.decode(): json.loads(value) for key, value in pq.read_schema(path).metadata.items() if key != b"ARROW:schema"}  # fmt: skip
+    stored = pq.read_schema(path).metadata
+    metadata = {name: json.loads(stored[name.encode()]) for name in ("geo", "stac-geoparquet")}
     assert canonical(metadata["stac-geoparquet"]) == canonical({"version": "1.0.0", "collections": {"c": described}})
     geo = metadata["geo"]
     assert (geo["version"], geo["primary_column"]) == ("1.1.0", "geometry")
@@ -209,9 +213,6 @@ def test_published_tables_are_read(name: str, count: int, test_data: Path) -> No
 
 
 def test_other_types_become_json(tmp_path: Path) -> None:
-    from datetime import UTC, date, datetime
-    from decimal import Decimal
-
     columns = {
         "id": ["a"],
         "geometry": pa.array([None], pa.binary()),
@@ -264,7 +265,7 @@ def test_what_is_no_parquet_is_refused(content: bytes, tmp_path: Path) -> None:
 
 
 def test_without_pyarrow_the_command_that_installs_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(geoparquet.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(SettingsError, match=r"pip install 'graticule\[geoparquet\]'"):
         read(tmp_path / "t.parquet")
 
