@@ -298,11 +298,11 @@ def test_answers_are_kept_until_the_data_changes(catalog: Tiled, tile: morecanti
 
 def renderers(catalog: Tiled) -> list[psutil.Process]:
     assert catalog.served.process is not None
-    found = []
-    for process in psutil.Process(catalog.served.process.pid).children(recursive=True):
-        if any("graticule.tiler.child" in word for word in process.cmdline()):
-            found.append(process)
-    return found
+    return [
+        process
+        for process in psutil.Process(catalog.served.process.pid).children(recursive=True)
+        if any("graticule.tiler.child" in word for word in process.cmdline())
+    ]
 
 
 def test_a_render_process_that_dies_is_replaced(catalog: Tiled) -> None:
