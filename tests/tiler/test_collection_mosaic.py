@@ -47,6 +47,7 @@ def expected(catalog: Tiled, tile: morecantile.Tile, selection: str, items: tupl
     method = PixelSelectionMethod[selection].value()
     method.exit_when_filled = True
     image, _ = mosaic_reader(paths, read, *tile, pixel_selection=method, threads=0)
+    assert isinstance(image, ImageData)
     return image
 
 
@@ -86,7 +87,7 @@ def test_points_and_boxes_and_features_of_a_mosaic(catalog: Tiled) -> None:
     ring = [[west, south], [east, south], [east, north], [west, south]]
     feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
     url = f"{catalog.served.url}/{ITEM_PREFIX}/{COLLECTION}/feature.npy"
-    cut = array(catalog.client.post(url, params={"assets": "image", "max_size": 64}, json=feature))
+    cut = array(catalog.client.post(f"{url}?assets=image&max_size=64", json=feature))
     assert 0 < (cut[-1] == 0).sum() < cut[-1].size
 
 

@@ -372,14 +372,14 @@ def test_the_official_sdk(catalog: Tiled, tile: morecantile.Tile) -> None:
 
     client = PlanetaryComputerProClient(catalog.served.url, Credential(), authentication_policy=Bearer())
     data = client.data
-    where = {"collection_id": COLLECTION, "item_id": "rgb"}
-    place = {"z": tile.z, "x": tile.x, "y": tile.y}
+    where: dict[str, Any] = {"collection_id": COLLECTION, "item_id": "rgb"}
+    place: dict[str, Any] = {"z": tile.z, "x": tile.x, "y": tile.y}
 
     def same(found: Any, path: str, **query: Any) -> None:
         assert b"".join(found) == catalog.get("rgb", path, assets="image", **query).content, path
 
     at = f"{tile.z}/{tile.x}/{tile.y}"
-    image = {"assets": ["image"]}
+    image: dict[str, Any] = {"assets": ["image"]}
     assert data.get_tile_matrices() == sorted(morecantile.tms.list())
     assert data.get_tile_matrix_definitions("WebMercatorQuad").id == "WebMercatorQuad"
     bounds = catalog.get("rgb", "bounds").json()["bounds"]
@@ -389,7 +389,7 @@ def test_the_official_sdk(catalog: Tiled, tile: morecantile.Tile) -> None:
     assert data.get_item_info_geo_json(**where).properties["image"].count == 3
     assert data.get_item_statistics(**where, **image)["image_b1"]["max"] == 255
     assert data.get_item_asset_statistics(**where, **image)["image"]["b1"]["max"] == 255
-    web = {"tile_matrix_set_id": "WebMercatorQuad"}
+    web: dict[str, Any] = {"tile_matrix_set_id": "WebMercatorQuad"}
     same(data.get_tile(**where, **web, **place, **image), f"tiles/{at}")
     same(data.get_tile_by_format(**where, **web, **place, format="png", **image), f"tiles/{at}.png")
     same(data.get_tile_by_scale(**where, **web, **place, scale=2, **image), f"tiles/{at}@2x")
@@ -403,12 +403,12 @@ def test_the_official_sdk(catalog: Tiled, tile: morecantile.Tile) -> None:
     same(data.get_item_preview(**where, **image), "preview")
     same(data.get_item_preview_with_format(**where, format="png", **image), "preview.png")
     west, south, east, north = bounds
-    box = {"min_x": west, "min_y": south, "max_x": east, "max_y": north}
+    box: dict[str, Any] = {"min_x": west, "min_y": south, "max_x": east, "max_y": north}
     path = f"bbox/{west},{south},{east},{north}"
     same(data.get_item_bbox_crop(**where, **box, format="png", **image), f"{path}.png")
     sized = data.get_item_bbox_crop_with_dimensions(**where, **box, width=64, height=32, format="png", **image)
     same(sized, f"{path}/64x32.png")
-    middle = {"longitude": (west + east) / 2, "latitude": (south + north) / 2}
+    middle: dict[str, Any] = {"longitude": (west + east) / 2, "latitude": (south + north) / 2}
     assert list(data.get_item_point(**where, **middle, **image).band_names) == ["image_b1", "image_b2", "image_b3"]
     assert data.get_item_tile_json(**where, **image).tiles[0].startswith(catalog.url("rgb"))
     assert "assets=image" in data.get_item_tile_json_by_tms(**where, **web, **image).tiles[0]
