@@ -41,7 +41,9 @@ def tile(catalog: Tiled) -> morecantile.Tile:
 def expected(catalog: Tiled, tile: morecantile.Tile, selection: str, items: tuple[str, ...] = ITEMS) -> ImageData:
     def read(path: str, x: int, y: int, z: int) -> ImageData:
         with Reader(path) as reader:
-            return reader.tile(x, y, z)
+            image = reader.tile(x, y, z)
+            assert isinstance(image, ImageData)
+            return image
 
     paths = [str(catalog.file(item, "image")) for item in items]
     method = PixelSelectionMethod[selection].value()

@@ -44,7 +44,7 @@ def raster(settings: Settings, test_data: Path) -> Path:
 
 
 async def test_a_process_is_started_by_the_first_job_and_used_again(pool: RenderPool, raster: Path) -> None:
-    assert len(pool.pids) == 0
+    assert not list(pool.pids)
     assert (await pool.run(job(raster, max_size=16))).header["media_type"] == "image/png"
     (pid,) = pool.pids
     await pool.run(job(raster, max_size=17))
