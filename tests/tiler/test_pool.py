@@ -130,6 +130,13 @@ async def test_closing_ends_the_processes(settings: Settings, raster: Path) -> N
     assert not psutil.pid_exists(pid)
 
 
+async def test_a_data_folder_may_be_reached_by_a_link(settings: Settings, raster: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(settings.data_dir)
+    pool = RenderPool(settings.model_copy(update={"data_dir": tmp_path / "link"}))
+    assert (await pool.run(job(raster, max_size=16))).body
+    await pool.close()
+
+
 async def test_defaults_are_frozen() -> None:
     with pytest.raises(AttributeError):
         RenderParameters().scale = 2  # type: ignore[misc]
