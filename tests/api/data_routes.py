@@ -40,6 +40,13 @@ ITEM = {
     "GET preview",
     f"GET preview{_FORMAT}",
 }
+#: What only a mosaic has (api.md 6.3).
+MOSAIC = {
+    f"GET tiles/{_TMS}/{_ZXY}/assets",
+    f"GET tiles/{_ZXY}/assets",
+    f"GET bbox/{_BOX}/assets",
+    f"GET {_POINT}/assets",
+}
 #: What an item has in the preview version (api.md 7).
 PREVIEW_ITEM = {
     f"GET tiles/{_TMS}/{_ZXY}{_SCALE}{_FORMAT}",
@@ -61,5 +68,6 @@ DATA_ROUTES = {
     "GET /data/tile-matrix-sets",
     f"GET /data/tile-matrix-sets/{_TMS}",
     *_below("/data/mosaic/collections/{collectionId}/items/{itemId}", TARGET | ITEM),
+    *_below("/data/mosaic/collections/{collectionId}", TARGET | MOSAIC),
     *_below("/data/collections/{collectionId}/items/{itemId}", PREVIEW_ITEM | ITEM),
 }

@@ -13,10 +13,11 @@ import pytest
 
 import graticule.ingestion.workflows
 import graticule.services  # noqa: F401
+from acceptance.reading import rows
 from acceptance.serving import Served
 from acceptance.source import Source
 from crash.conftest import Place
-from crash.torture import Client, check, collection, item, raster, rows
+from crash.torture import Client, check, collection, item, raster
 from graticule.crashpoints import CRASH_POINTS
 
 KILLS = 3

@@ -33,6 +33,10 @@ class Tiled:
         """``GET`` below an item's stable prefix; lists become repeated parameters."""
         return self.client.get(f"{self.url(item)}/{path}", params=query)
 
+    def mosaic(self, path: str, **query: Any) -> requests.Response:
+        """``GET`` below the collection's prefix."""
+        return self.client.get(f"{self.served.url}/{ITEM_PREFIX}/{COLLECTION}/{path}", params=query)
+
     def post(self, item: str, path: str, document: Any, **query: Any) -> requests.Response:
         return self.client.post(f"{self.url(item)}/{path}", params=query, json=document)
 
@@ -53,7 +57,7 @@ def bounds_of(path: Path) -> tuple[float, float, float, float]:
     return west, south, east, north
 
 
-def document(item_id: str, assets: Mapping[str, str], around: Sequence[float]) -> dict[str, Any]:
+def document(item_id: str, assets: Mapping[str, str], around: Sequence[float], moment: str) -> dict[str, Any]:
     west, south, east, north = around
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     return {
@@ -62,7 +66,7 @@ def document(item_id: str, assets: Mapping[str, str], around: Sequence[float]) -
         "id": item_id,
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "bbox": list(around),
-        "properties": {"datetime": "2024-05-01T10:00:00Z"},
+        "properties": {"datetime": moment},
         "links": [],
         "assets": {key: {"href": href, "type": COG, "roles": ["data"]} for key, href in assets.items()},
     }
@@ -70,7 +74,7 @@ def document(item_id: str, assets: Mapping[str, str], around: Sequence[float]) -
 
 @contextmanager
 def tiled(folder: Path, items: Mapping[str, Mapping[str, Path]], **env: str) -> Iterator[Tiled]:
-    """A running catalog with these items ingested: id → asset key → local file."""
+    """A running catalog with these items ingested: id → asset key → local file. Each is a day older than the last."""
     files = {f"{item}/{key}.tif": path.read_bytes() for item, assets in items.items() for key, path in assets.items()}
     with (
         Source(files, token=None) as source,
@@ -78,9 +82,10 @@ def tiled(folder: Path, items: Mapping[str, Mapping[str, Path]], **env: str) -> 
     ):
         client = served.client()
         assert client.post(f"{served.url}/stac/collections", json=collection(COLLECTION)).status_code == 202
-        for item, assets in items.items():
+        for age, (item, assets) in enumerate(items.items()):
             hrefs = {key: source.href(f"{item}/{key}.tif") for key in assets}
-            posted = document(item, hrefs, bounds_of(next(iter(assets.values()))))
+            around = bounds_of(next(iter(assets.values())))
+            posted = document(item, hrefs, around, f"2024-05-{28 - age:02}T10:00:00Z")
             url = f"{served.url}/stac/collections/{COLLECTION}/items"
             operation = served.finished(client, client.post(url, json=posted))
             assert operation["status"] == "Succeeded", operation

@@ -61,11 +61,9 @@ def describe(name: str) -> dict[str, Any]:
 
 @cache
 def crs_uri(name: str) -> str:
-    """The reference system of a set, as an OGC URI; as WKT where it has no code."""
-    from morecantile.utils import CRS_to_uri  # type: ignore[attr-defined]  # noqa: PLC0415
-
-    crs = grid(name).crs._pyproj_crs  # noqa: SLF001 - morecantile shows no other way
-    return CRS_to_uri(crs) or crs.to_wkt()
+    """The reference system of a set, as an OGC URI (OGC 09-048r5)."""
+    authority, code = grid(name).crs._pyproj_crs.to_authority(min_confidence=20)  # noqa: SLF001 - no other way is shown
+    return f"http://www.opengis.net/def/crs/{authority}/{'1.3' if authority == 'OGC' else '0'}/{code}"
 
 
 def zooms(name: str) -> tuple[int, int]:

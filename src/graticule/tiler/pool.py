@@ -53,7 +53,7 @@ class RenderPool:
         self._limits = Limits(
             memory_bytes=settings.render_memory_mb << 20,
             cache_bytes=settings.render_cache_mb << 20,
-            folder=str(settings.assets_dir),
+            folder=str(settings.assets_dir.resolve()),  # storage names files by their real path
         )
         self._idle_seconds = idle_seconds
         self._slots = asyncio.Semaphore(self.size)

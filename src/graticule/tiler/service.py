@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -15,6 +16,7 @@ from graticule.tiler.jobs import Area, Bounds, Job, Tile, Verb
 from graticule.tiler.parameters import RenderParameters
 from graticule.tiler.pool import RenderPool
 from graticule.tiler.process import Answer
+from graticule.tiler.searches import SearchTarget, open_collection
 from graticule.tiler.selection import Selection
 from graticule.tiler.targets import Files, ItemTarget, Target
 
@@ -48,6 +50,10 @@ class Tiler:
     async def item(self, collection_id: str, item_id: str) -> ItemTarget:
         """An item as a target. Raises NotFound."""
         return await ItemTarget.open(self._catalog, self.files, collection_id, item_id)
+
+    async def collection(self, collection_id: str, filters: Mapping[str, str]) -> SearchTarget:
+        """The items of a collection, merged, as a target; as `open_collection`."""
+        return await open_collection(self._catalog, self.files, collection_id, filters)
 
     async def job(
         self,

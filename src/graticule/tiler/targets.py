@@ -123,9 +123,7 @@ class ItemTarget:
 
     async def keys(self) -> tuple[str, ...]:
         """As `Target.keys`."""
-        # An asset that lies elsewhere may be named too: the answer then says why it is not drawn.
-        foreign = [key for key, asset in _assets(self.item).items() if _is_foreign_raster(asset)]
-        return tuple(dict.fromkeys((*self._files.readable(self.item), *foreign)))
+        return asset_keys(self.item, self._files)
 
     def readable(self) -> tuple[str, ...]:
         """Keys of the assets whose pixels can be read."""
@@ -141,6 +139,13 @@ class ItemTarget:
         """As `Target.layers`: the item itself, wherever it lies."""
         del around, limits
         return (layer_of(self.item, assets, self._files),)
+
+
+def asset_keys(item: JsonObject, files: Files) -> tuple[str, ...]:
+    """Keys of an item's assets that a request may name."""
+    # One that lies elsewhere may be named too: the answer then says why it is not drawn.
+    foreign = [key for key, asset in _assets(item).items() if _is_foreign_raster(asset)]
+    return tuple(dict.fromkeys((*files.readable(item), *foreign)))
 
 
 def layer_of(item: JsonObject, assets: Sequence[str], files: Files) -> Layer:

@@ -19,7 +19,7 @@ from .conftest import MakeRaster, MakeRequest
 
 CONFINE = """
 import json, os, sys
-sys.path.append(sys.argv.pop(1))
+sys.path.insert(0, sys.argv.pop(1))
 from dataclasses import asdict
 from graticule.confinement import confine
 confined = confine(os.getcwd(), parent_pid=os.getppid(), memory_bytes=int(sys.argv[2]), file_bytes=int(sys.argv[3]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import orjson
@@ -13,10 +14,10 @@ from graticule.api.data.targets import target_of
 from graticule.api.routing import Call
 from graticule.errors import InvalidParameter, InvalidRequestBody
 from graticule.stac.documents import JsonObject
-from graticule.tiler import Area, Box, RenderParameters, Shape, Tile, select
+from graticule.tiler import Area, Box, Point, RenderParameters, Shape, Tile, select
 from graticule.tiler.jobs import Bounds
 from graticule.tiler.parameters import number, whole_number
-from graticule.tiler.places import box_bounds, shape_bounds, tile_bounds
+from graticule.tiler.places import box_bounds, point_bounds, shape_bounds, tile_bounds
 
 #: A drawn shape is a question, not data.
 _MAX_FEATURE_BYTES: Final = 4_000_000
@@ -25,8 +26,7 @@ _MAX_FEATURE_BYTES: Final = 4_000_000
 async def tile(call: Call) -> Response:
     """``…/tiles/[{tms}/]{z}/{x}/{y}[@{scale}x][.{format}]``: 404 where the data does not reach."""
     parameters = parameters_of(call)
-    z, x, y = (_whole(call, name) for name in "zxy")
-    return await _picture(call, parameters, Tile(parameters.tile_matrix_set, z, x, y))
+    return await _picture(call, parameters, tile_of(call, parameters))
 
 
 async def preview(call: Call) -> Response:
@@ -49,12 +49,18 @@ async def crop_feature(call: Call) -> Response:
 async def _picture(call: Call, parameters: RenderParameters, area: Area) -> Response:
     target = await target_of(call)
     selection = select(parameters, await target.keys())
-    around = around_of(area, parameters) if target.is_mosaic else None
+    around = await around_of(area, parameters) if target.is_mosaic else None
     job = await call.services.tiler.job("image", target, selection, parameters, area, around=around)
     return await send_picture(call, job)
 
 
 # --- areas -----------------------------------------------------------------------------------------------------------
+
+
+def tile_of(call: Call, parameters: RenderParameters) -> Tile:
+    """The tile of a path. Whether its set has it is for who reads it."""
+    z, x, y = (_whole(call, name) for name in "zxy")
+    return Tile(parameters.tile_matrix_set, z, x, y)
 
 
 def box_of(call: Call) -> Box:
@@ -92,13 +98,23 @@ async def feature_of(call: Call) -> JsonObject:
     return feature
 
 
-def around_of(area: Area, parameters: RenderParameters) -> Bounds | None:
-    """An area in degrees."""
-    if isinstance(area, Tile):
-        return tile_bounds(area)
-    if isinstance(area, Box):
-        return box_bounds(area.bounds, parameters.coord_crs)
-    return shape_bounds(area.geometry, parameters.coord_crs) if isinstance(area, Shape) else None
+async def around_of(area: Area, parameters: RenderParameters) -> Bounds | None:
+    """An area in degrees. In a thread, because the first one loads the libraries of reference systems."""
+    return await asyncio.to_thread(_around_of, area, parameters.coord_crs)
+
+
+def _around_of(area: Area, crs: str) -> Bounds | None:
+    match area:
+        case Tile():
+            return tile_bounds(area)
+        case Box():
+            return box_bounds(area.bounds, crs)
+        case Shape():
+            return shape_bounds(area.geometry, crs)
+        case Point():
+            return point_bounds(area.x, area.y, crs)
+        case None:
+            return None
 
 
 def number_in(call: Call, name: str) -> float:

@@ -6,7 +6,8 @@ wins.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from graticule.access import Role
@@ -23,6 +24,9 @@ _X: Final[tuple[str, ...]] = ("subdataset_name", "subdataset_bands", "crs", "dat
 _D: Final[tuple[str, ...]] = ("max_size", "width", "height")
 _T: Final[tuple[str, ...]] = ("tile_format", "tile_scale", "minzoom", "maxzoom")
 _S: Final[tuple[str, ...]] = ("categorical", "c", "p", "histogram_bins", "histogram_range")
+_M: Final[tuple[str, ...]] = ("scan_limit", "items_limit", "time_limit", "exitwhenfull", "skipcovered")
+_K: Final[tuple[str, ...]] = ("collection", "pixel_selection")
+_F: Final[tuple[str, ...]] = ("ids", "bbox", "query", "sortby", "datetime")
 _PLACE: Final[tuple[str, ...]] = ("coord_crs", "dst_crs")
 _TILE: Final[tuple[str, ...]] = (*_A, *_L, *_V, *_X, "buffer", "padding")
 _CROP: Final[tuple[str, ...]] = (*_A, *_L, *_V, *_X, *_D, *_PLACE)
@@ -75,6 +79,25 @@ def crops_of(prefix: str, family: str) -> Iterator[Endpoint]:
         yield _post(path, images.crop_feature, "Draw a feature", (*_CROP, *in_query), f"{family}_{operation}")
     query = (*_A, *_X, "coord_crs", "resampling")
     yield _get(f"{prefix}{_POINT}", values.point, "Values at a point", query, f"{family}_point")
+
+
+def assets_of(prefix: str, family: str) -> Iterator[Endpoint]:
+    """Which items lie where, of a mosaic."""
+    query: tuple[str, ...] = (*_M, *_F, *_X, "coord_crs")
+    for grid, in_query, end in ((_GRID, (), ""), ("", (_SET,), "_no_tms")):
+        path = f"{prefix}/tiles{grid}{_ZXY}/assets"
+        summary = "Items of a tile"
+        yield _get(path, values.assets_at_tile, summary, (*query, *in_query), f"{family}_assets_for_tile{end}")
+    path = f"{prefix}/bbox{_BOX}/assets"
+    yield _get(path, values.assets_in_box, "Items in a box", query, f"{family}_assets_for_bbox")
+    path = f"{prefix}{_POINT}/assets"
+    yield _get(path, values.assets_at_point, "Items at a point", query, f"{family}_assets_for_point")
+
+
+def with_parameters(endpoints: Iterable[Endpoint], *names: str) -> Iterator[Endpoint]:
+    """The same with more query parameters: those of a mosaic."""
+    for endpoint in endpoints:
+        yield replace(endpoint, query=tuple(dict.fromkeys((*endpoint.query, *names))))
 
 
 def readings_of(prefix: str, family: str) -> Iterator[Endpoint]:
@@ -131,6 +154,7 @@ def _post(path: str, handler: Handler, summary: str, query: tuple[str, ...], ope
 
 
 _ITEM: Final = "/data/mosaic/collections/{collectionId}/items/{itemId}"
+_COLLECTION: Final = "/data/mosaic/collections/{collectionId}"
 _PREVIEW_ITEM: Final = "/data/collections/{collectionId}/items/{itemId}"
 
 ENDPOINTS: Final = (
@@ -138,6 +162,10 @@ ENDPOINTS: Final = (
     *documents_of(_ITEM, "item"),
     *crops_of(_ITEM, "item"),
     *readings_of(_ITEM, "item"),
+    *with_parameters(tile_forms(_COLLECTION, "collection"), *_M, *_F, *_K),
+    *with_parameters(documents_of(_COLLECTION, "collection"), *_M, *_F, *_K),
+    *assets_of(_COLLECTION, "collection"),
+    *with_parameters(crops_of(_COLLECTION, "collection"), *_M, *_F, *_K),
     *preview_tiles_of(_PREVIEW_ITEM, "preview_item"),
     *preview_crops_of(_PREVIEW_ITEM, "preview_item"),
     *readings_of(_PREVIEW_ITEM, "preview_item"),

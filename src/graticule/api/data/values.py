@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import orjson
 from starlette.responses import Response
 
 from graticule.api.data.answers import parameters_of, send_json
-from graticule.api.data.images import feature_of, number_in
-from graticule.api.data.targets import item_of, target_of
+from graticule.api.data.images import around_of, box_of, feature_of, number_in, tile_of
+from graticule.api.data.targets import item_of, mosaic_of, target_of
 from graticule.api.routing import Call, json_response
-from graticule.tiler import ItemTarget, Point, RenderParameters, Selection, Shape, select
-from graticule.tiler.places import point_bounds
+from graticule.tiler import Area, ItemTarget, Point, RenderParameters, Selection, Shape, select
 
 
 async def item_bounds(call: Call) -> Response:
@@ -83,7 +83,7 @@ async def point(call: Call) -> Response:
     place = Point(number_in(call, "longitude"), number_in(call, "latitude"))
     target = await target_of(call)
     selection = select(parameters, await target.keys())
-    around = point_bounds(place.x, place.y, parameters.coord_crs) if target.is_mosaic else None
+    around = await around_of(place, parameters) if target.is_mosaic else None
     job = await call.services.tiler.job("point", target, selection, parameters, place, around=around)
     return await send_json(
         call,
@@ -94,6 +94,31 @@ async def point(call: Call) -> Response:
             "band_names": found["band_names"],
         },
     )
+
+
+async def assets_at_tile(call: Call) -> Response:
+    """``…/tiles/[{tms}/]{z}/{x}/{y}/assets``: the items that a tile is made of, the topmost first."""
+    parameters = parameters_of(call)
+    return await _assets_at(call, parameters, tile_of(call, parameters))
+
+
+async def assets_in_box(call: Call) -> Response:
+    """``…/bbox/{minx},{miny},{maxx},{maxy}/assets``: the items that touch a box, the topmost first."""
+    return await _assets_at(call, parameters_of(call), box_of(call))
+
+
+async def assets_at_point(call: Call) -> Response:
+    """``…/point/{longitude},{latitude}/assets``: the items that lie over a point, the topmost first."""
+    place = Point(number_in(call, "longitude"), number_in(call, "latitude"))
+    return await _assets_at(call, parameters_of(call), place)
+
+
+async def _assets_at(call: Call, parameters: RenderParameters, area: Area) -> Response:
+    target = await mosaic_of(call)
+    items = await target.items(await around_of(area, parameters), parameters.mosaic)
+    members = ("id", "bbox", "assets", "collection")
+    found = [{member: item[member] for member in members if member in item} for item in items]
+    return json_response(call.services.hrefs.unfold(orjson.dumps(found), call.links.base))
 
 
 async def _selection(target: ItemTarget, parameters: RenderParameters) -> Selection:
