@@ -79,7 +79,9 @@ def _anonymous(process: psutil.Process) -> int:
 def ours(folder: Path, store: str, files: tuple[Path, Path], database_url: str | None) -> Iterator[Server]:
     """Graticule on one of its stores; loaded the first time."""
     data = folder / f"graticule-{store}-{files[1].stem}"
-    environment = {**os.environ, **({"GRATICULE_DATABASE_URL": database_url} if database_url else {})}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GRATICULE_")}
+    if database_url is not None:
+        environment["GRATICULE_DATABASE_URL"] = database_url
     marker = data / "loaded"
     if not marker.exists():
         shutil.rmtree(data, ignore_errors=True)

@@ -125,3 +125,22 @@ async def test_a_page_needs_one_token_per_container(tokens: Tokens) -> None:
     }
     assert len(queries) == 2
     assert all("sr=c" in query for query in queries)
+
+
+async def test_documents_of_one_answer_share_what_was_minted(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    mint = tokens.mint_container
+
+    async def counted(container: str, minutes: int | None = None) -> Any:
+        asked.append(container)
+        return await mint(container, minutes)
+
+    monkeypatch.setattr(tokens, "mint_container", counted)
+    minted: dict[str, str] = {}
+    documents = [{"assets": {"image": {"href": f"{MANAGED}{number}"}}} for number in range(3)]
+    for document in documents:
+        await sign_document(tokens, document, BASE, minted=minted)
+
+    assert asked == ["naip-0a1b2c3d"]
+    for number, document in enumerate(documents):
+        await opens(tokens, document["assets"]["image"]["href"], "naip-0a1b2c3d", f"abc/item/image.tif{number}")

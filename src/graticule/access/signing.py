@@ -90,17 +90,24 @@ async def sign_href(tokens: Tokens, href: str, base: str, minutes: int | None = 
     return SignedHref(managed.signed(minted.query), minted.expires_at)
 
 
-async def sign_document(tokens: Tokens, document: dict[str, Any], base: str, minutes: int | None = None) -> None:
+async def sign_document(
+    tokens: Tokens,
+    document: dict[str, Any],
+    base: str,
+    minutes: int | None = None,
+    minted: dict[str, str] | None = None,
+) -> None:
     """Sign every asset href of an Item, a Collection or a page of either, in place.
 
-    One container token serves all hrefs of a container.
+    One container token serves all hrefs of a container. `minted` holds those of an answer's other documents, by
+    container, and takes up what is minted here.
 
     Raises:
         InvalidParameter: ``minutes`` is not allowed.
     """
     minutes = tokens.minutes(minutes)
     blobs = BlobBase(base)
-    minted: dict[str, str] = {}
+    minted = {} if minted is None else minted
     for asset in _assets(document):
         href = asset.get("href")
         managed = blobs.managed(href) if isinstance(href, str) else None

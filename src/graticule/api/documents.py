@@ -40,6 +40,8 @@ class Documents:
         self._services = call.services
         self._minutes = _signing_minutes(call, body or {})
         self._fields = fields
+        #: Signatures of this answer, by container.
+        self._minted: dict[str, str] = {}
 
     async def collection(self, record: CollectionRecord) -> bytes:
         """A Collection with its links, and the extent and summaries of its items."""
@@ -72,7 +74,7 @@ class Documents:
         if fields is not None:
             parsed = fields.apply(parsed)
         if self._minutes is not None:
-            await sign_document(self._services.tokens, parsed, self._links.base, self._minutes)
+            await sign_document(self._services.tokens, parsed, self._links.base, self._minutes, self._minted)
         return orjson.dumps(parsed)
 
 
