@@ -140,6 +140,7 @@ def statements(store: Database, catalog: SqlCatalog, collection: str, turn: int)
 
 
 def test_a_write_costs_the_same_among_a_thousand_collections(store: Database, catalog: SqlCatalog) -> None:
+    statements(store, catalog, "a", 0)  # the first items of a collection also make its rows
     before = statements(store, catalog, "a", 1)
 
     def fill(tx: Connection) -> None:
@@ -150,7 +151,7 @@ def test_a_write_costs_the_same_among_a_thousand_collections(store: Database, ca
 
     store.write_now(fill)
     assert statements(store, catalog, "c500", 2) == before
-    assert before <= 8
+    assert before <= 12
 
 
 def test_a_bulk_insert_keeps_every_kind_of_value(store: Database) -> None:

@@ -166,7 +166,7 @@ async def test_replacing_moves_an_item_in_every_index(
     assert await catalog.item("a", "one") == orjson.dumps(newer)
     assert await found(catalog, bbox="4,4,6,6") == ["two", "three"]
     assert await found(catalog, bbox="99,49,101,51") == ["one"]
-    assert await found(catalog, datetime="2023-01-01/..") == ["one"]
+    assert await found(catalog, datetime="2023-01-01T00:00:00Z/..") == ["one"]
     assert await catalog.item_count("a") == 3
     check_counts()
 
@@ -223,7 +223,7 @@ async def test_items_without_geometry_are_found_except_by_place(
 ) -> None:
     put("a", item_factory("nowhere", geometry=None), item_factory("somewhere"))
     assert await found(catalog) == ["somewhere", "nowhere"]
-    assert await found(catalog, datetime="2021-06-01") == ["somewhere", "nowhere"]
+    assert await found(catalog, datetime="2021-06-01T00:00:00Z/2021-06-01T23:59:59Z") == ["somewhere", "nowhere"]
     assert await found(catalog, ids="nowhere,somewhere") == ["somewhere", "nowhere"]
     for bbox in ("-180,-90,180,90", "-100,-80,100,80", "4,4,6,6"):
         assert await found(catalog, bbox=bbox) == ["somewhere"]
@@ -234,11 +234,11 @@ async def test_items_without_geometry_are_found_except_by_place(
 async def test_intervals_are_found_where_they_overlap(catalog: SqlCatalog, put: Put, item_factory: ItemFactory) -> None:
     year = {"datetime": None, "start_datetime": "2020-01-01T00:00:00Z", "end_datetime": "2020-12-31T23:59:59Z"}
     put("a", item_factory("year", year), item_factory("day", {"datetime": "2020-06-01T12:00:00Z"}))
-    assert await found(catalog, datetime="2020-06-01") == ["day", "year"]
-    assert await found(catalog, datetime="2020-06-02/2020-06-03") == ["year"]
+    assert await found(catalog, datetime="2020-06-01T00:00:00Z/2020-06-01T23:59:59Z") == ["day", "year"]
+    assert await found(catalog, datetime="2020-06-02T00:00:00Z/2020-06-03T23:59:59Z") == ["year"]
     assert await found(catalog, datetime="../2020-01-01T00:00:00Z") == ["year"]
     assert await found(catalog, datetime="2020-12-31T23:59:59Z/..") == ["year"]
-    assert await found(catalog, datetime="2021-01-01/..") == []
+    assert await found(catalog, datetime="2021-01-01T00:00:00Z/..") == []
 
 
 async def test_footprints_across_the_antimeridian_are_found_from_both_sides(
