@@ -374,7 +374,9 @@ def test_a_collection_is_replaced_at_once(catalog: Catalog) -> None:
     assert (after["title"], after["msft:short_description"]) == ("New", "short")
     assert after["msft:_created"] == before["msft:_created"]
     assert after["msft:_updated"] > before["msft:_updated"]
-    assert {link["rel"] for link in after["links"]} == {"items", "parent", "root", "self", "aggregate", "aggregations"}
+    assert {link["rel"].rpartition("/")[2] for link in after["links"]} == {
+        *("items", "parent", "root", "self", "queryables", "aggregate", "aggregations")
+    }
     assert catalog.client.get(f"{url}/items/kept").status_code == 200
     assert catalog.client.put(catalog.url("stac/collections/no-such"), json=collection("no-such")).status_code == 404
     assert catalog.client.put(url, json=collection("other")).status_code == 400
@@ -643,8 +645,7 @@ def test_links_carry_the_version_that_the_request_named(catalog: Catalog, found:
     hrefs = [link["href"] for link in page["links"] + page["features"][0]["links"]]
     assert all(dict(parse_qsl(urlsplit(href).query))["api-version"] == version for href in hrefs)
     plain = catalog.get("stac/search", collections="sought", limit=1).json()
-    assert not any("api-version" in link["href"] for link in plain["features"][0]["links"])
-    assert "api-version=" in next(link["href"] for link in plain["links"] if link["rel"] == "next")
+    assert not any("api-version" in link["href"] for link in plain["links"] + plain["features"][0]["links"])
 
 
 def test_a_browser_may_call_from_any_page(catalog: Catalog, signed: dict[str, Any]) -> None:

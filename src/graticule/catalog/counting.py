@@ -15,9 +15,11 @@ from graticule.catalog.planning import (
     Candidates,
     CellStatistics,
     CollectionStatistics,
+    Exact,
     Question,
     Row,
     Scan,
+    all_in_cells,
     cells_of,
     find,
 )
@@ -38,6 +40,27 @@ _FINEST_REACH: Final = 0.1
 
 #: About how many candidates of the place begin or end between two instants, without regard to filters.
 _Base = Callable[[int, int], float]
+
+
+def few(
+    source: Candidates, question: Question, collections: Sequence[CollectionStatistics], scan: Scan
+) -> list[Row] | None:
+    """All matches, newest first, where the cells that can hold them have few items: page and number in one reading.
+
+    None: there may be many, or something else than place and time decides. What `scan` breaks off is not all.
+    """
+    region = question.region
+    if region is None or region.area >= _LARGE_AREA or question.ids is not None or question.keys is not None:
+        return None
+    if question.by_document or question.by_value:
+        return None
+    collections = [c for c in collections if c.n and question.may_hold(c.t0, c.t1)]
+    if not collections:
+        return []
+    cells = cells_of(source, question, region, collections)
+    if sum(cell.n for cell in cells) > _FEW:
+        return None
+    return Exact(source, question, scan).take(all_in_cells(source, question, collections, cells), _FEW)
 
 
 def count(

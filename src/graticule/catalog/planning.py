@@ -63,6 +63,7 @@ class CollectionStatistics:
     maxdur: int
     #: Grid levels in use, as a bit mask.
     levels: int
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +358,18 @@ def _in_cells(
     if cells:
         ways = _by_cell if len(cells) <= _MERGED_CELLS else _by_window
         yield from ways(source, _with_least_t(question, collections, cells), upper, count)
+
+
+def all_in_cells(
+    source: Candidates,
+    question: Question,
+    collections: Sequence[CollectionStatistics],
+    cells: Sequence[CellStatistics],
+) -> Iterator[Row]:
+    """All candidates of these cells, in one reading where they are few."""
+    if cells:
+        n = sum(cell.n for cell in cells)
+        yield from _by_window(source, _with_least_t(question, collections, cells), question.first_key(None), n)
 
 
 @dataclass(frozen=True, slots=True)

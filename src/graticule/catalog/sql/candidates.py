@@ -8,9 +8,10 @@ from typing import Any, Final
 import orjson
 
 from graticule.catalog.cells import TURN, CellRange
-from graticule.catalog.planning import CellStatistics, CollectionStatistics, Question, Row
+from graticule.catalog.planning import FOREVER, CellStatistics, CollectionStatistics, Question, Row
 from graticule.catalog.sql.dialects import Dialect
 from graticule.catalog.sql.filtering import Conditions
+from graticule.catalog.sql.floors import Floors
 from graticule.catalog.tokens import Key
 from graticule.database import Connection
 
@@ -19,6 +20,8 @@ _OVERLAP = """AND i.y0 <= :north AND i.y1 >= :south AND (
     (i.x0 <= :east AND i.x1 >= :west) OR (i.x0 <= :east_on AND i.x1 >= :west_on)
     OR (i.x0 <= :east_back AND i.x1 >= :west_back))"""
 
+#: As many collections are named in a statement.
+_LOOKED_UP: Final = 50
 _SUM_OF_CELLS: Final = """
     SELECT sum(n * (CASE WHEN t1 > t0 THEN CAST(till - since AS DOUBLE PRECISION) / (t1 - t0) ELSE 1 END)) FROM (
         SELECT g.n, g.t0, g.t1, CASE WHEN g.t0 < :start THEN :start ELSE g.t0 END AS since,
@@ -29,8 +32,16 @@ _SUM_OF_CELLS: Final = """
 class SqlCandidates:
     """`planning.Candidates` for one question in one read transaction."""
 
-    def __init__(self, tx: Connection, dialect: Dialect, question: Question, conditions: Conditions) -> None:
+    def __init__(
+        self,
+        tx: Connection,
+        dialect: Dialect,
+        question: Question,
+        conditions: Conditions,
+        floors: Floors | None = None,
+    ) -> None:
         """Turn the question into the conditions that all its statements share."""
+        self._floors = floors if question.start is None and question.end is None else None
         self._tx = tx
         self._dialect = dialect
         self._ids = question.ids
@@ -85,8 +96,12 @@ class SqlCandidates:
 
     def nth_key(self, coll: int, low: int, upper: Key, n: int) -> Key | None:
         """See `planning.Candidates`."""
-        row = self._tx.one(self._dialect.nth_key, {"coll": coll, "low": low, "n": n - 1, **_key(upper)})
-        return None if row is None else (row[0], row[1], row[2])
+
+        def find() -> Key | None:
+            row = self._tx.one(self._dialect.nth_key, {"coll": coll, "low": low, "n": n - 1, **_key(upper)})
+            return None if row is None else (row[0], row[1], row[2])
+
+        return find() if self._floors is None or upper[0] < FOREVER else self._floors.get(coll, n, find)
 
     def cells(self, ranges: Sequence[tuple[int, CellRange]]) -> list[CellStatistics]:
         """See `planning.Candidates`."""
@@ -135,12 +150,16 @@ class SqlCandidates:
 
 def statistics_of(tx: Connection, collections: Sequence[str] | None) -> list[CollectionStatistics]:
     """What is known of the collections to search: those named, or all; never those being deleted."""
+    named = {} if collections is None else {f"c{n}": name for n, name in enumerate(collections)}
+    # A few are looked up, because there may be thousands of others.
+    few = f" AND c.id IN ({', '.join(f':{name}' for name in named)})" if 0 < len(named) <= _LOOKED_UP else ""
     rows = tx.all(
-        "SELECT c.id, s.coll, s.n, s.t0, s.t1, s.maxdur, s.levels "
-        "FROM collections c JOIN collstat s ON s.coll = c.coll WHERE c.deleting = 0"
+        "SELECT s.coll, s.n, s.t0, s.t1, s.maxdur, s.levels, c.id"
+        f" FROM collections c JOIN collstat s ON s.coll = c.coll WHERE c.deleting = 0{few}",
+        named if few else {},
     )
-    wanted = None if collections is None else set(collections)
-    return [CollectionStatistics(*row[1:]) for row in rows if wanted is None or row[0] in wanted]
+    wanted = None if collections is None or few else set(collections)
+    return [CollectionStatistics(*row) for row in rows if wanted is None or row[6] in wanted]
 
 
 def _key(upper: Key) -> dict[str, Any]:

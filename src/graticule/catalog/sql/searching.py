@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from graticule.catalog.base import ItemPage
-from graticule.catalog.counting import count
+from graticule.catalog.counting import count, few
 from graticule.catalog.narrowing import Narrowing
 from graticule.catalog.planning import CollectionStatistics, Question, Row, Scan, find, key_of
 from graticule.catalog.sorting import Order, Place, find_sorted, order_of, place_of
 from graticule.catalog.sql.candidates import SqlCandidates, statistics_of
 from graticule.catalog.sql.dialects import Dialect
 from graticule.catalog.sql.filtering import Check, Conditions, compile_filter
+from graticule.catalog.sql.floors import Floors
 from graticule.catalog.sql.free_text import with_text
 from graticule.catalog.sql.ordering import SqlSortedCandidates, components_of
 from graticule.catalog.sql.queryables import Known, known
@@ -38,6 +39,7 @@ def answer(
     scan_limit: int,
     page_bytes: int = 20_000_000,
     strict: bool = False,
+    floors: Floors | None = None,
 ) -> ItemPage:
     """The page that a search asks for; it ends early, but with an item, before its items have more than `page_bytes`.
 
@@ -48,16 +50,22 @@ def answer(
     """
     plan = plan_of(tx, dialect, search, strict=strict)
     question, conditions, collections, order = plan.question, plan.conditions, plan.collections, plan.order
-    candidates = SqlCandidates(tx, dialect, question, conditions)
+    candidates = SqlCandidates(tx, dialect, question, conditions, floors)
     source = _Source(tx, dialect, question, conditions, collections, candidates, order)
     scan = Scan(scan_limit)
-    rows, token = source.page(search, scan)
+    everything = few(candidates, question, collections, scan) if search.token is None and order is None else None
+    if everything is None:
+        rows, token = source.page(search, scan)
+    else:
+        rows, token = source.cut(everything, search.limit, scan)
     stopped = tx.limit is not None and tx.limit.is_over()
     if tx.limit is not None:
         tx.limit.extend()  # what was found is read to the end
     docs = _documents(tx, dialect, rows, page_bytes)
     matched, estimate = None, None
-    if search.token is None and token is None:
+    if everything is not None and scan.last is None:
+        matched = len(everything)
+    elif search.token is None and token is None:
         matched = len(rows)
     elif question == Question(None, None, placed=False, start=None, end=None):
         matched = sum(one.n for one in collections)
@@ -68,10 +76,7 @@ def answer(
             estimate = estimate if matched is None else None
     if len(docs) < len(rows):
         token = source.token(rows[len(docs) - 1])
-    ids = {
-        coll: tx.value("SELECT id FROM collections WHERE coll = :coll", {"coll": coll})
-        for coll in {row[2] for row in rows[: len(docs)]}
-    }
+    ids = {one.coll: one.id for one in collections}
     names = [(ids[row[2]], row[1]) for row in rows[: len(docs)]]
     return ItemPage(docs, names, token, matched, estimate)
 
@@ -110,8 +115,12 @@ class _Source:
         # One more than a page holds: whether it exists decides whether there is a next page.
         wanted = search.limit + 1
         rows = self._newest(search, wanted, scan) if order is None else self._sorted(search, order, wanted, scan)
-        last = rows[search.limit - 1] if len(rows) > search.limit else scan.last
-        return rows[: search.limit], None if last is None else self.token(last)
+        return self.cut(rows, search.limit, scan)
+
+    def cut(self, rows: list[Row], limit: int, scan: Scan) -> tuple[list[Row], str | None]:
+        """The rows of a page, of those found; and the token of the next, if there are more or `scan` was broken off."""
+        last = rows[limit - 1] if len(rows) > limit else scan.last
+        return rows[:limit], None if last is None else self.token(last)
 
     def token(self, last: Row) -> str:
         """The token of the page behind a row."""
