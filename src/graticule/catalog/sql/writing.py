@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
-
 from graticule.catalog.base import OnConflict
 from graticule.catalog.cells import NOWHERE, level_of
 from graticule.catalog.searchable import PreparedItem, Searchable
@@ -19,7 +17,6 @@ from graticule.database import Connection
 from graticule.errors import ItemAlreadyExists
 
 _ITEM_COLUMNS = ("pk", "coll", "cell", "t", "te", "id", "x0", "y0", "x1", "y1", "cloud", "platform", "wkb")
-_NO_BOX = (None, None, None, None)
 _COUNT_COLLECTION = """
     INSERT INTO collstat(coll, n, t0, t1, maxdur, levels) VALUES (:coll, :n, :t0, :t1, :maxdur, :levels)
     ON CONFLICT (coll) DO UPDATE SET n = collstat.n + excluded.n,
@@ -83,15 +80,11 @@ class ItemWriter:
             return
         pks = self._dialect.new_keys(self._tx, len(items))
         rows = [item.columns for item in items]
-        self._tx.insert("items", _ITEM_COLUMNS, [self._values(pk, row) for pk, row in zip(pks, rows, strict=True)])
+        self._tx.insert("items", _ITEM_COLUMNS, [(pk, self._coll, *row) for pk, row in zip(pks, rows, strict=True)])
         self._tx.insert("bodies", ("pk", "doc"), [(pk, item.doc) for pk, item in zip(pks, items, strict=True)])
         self._count(rows)
         for companion in COMPANIONS:
             companion.added(self._tx, self._dialect, self._coll, pks, items)
-
-    def _values(self, pk: int, row: Searchable) -> tuple[Any, ...]:
-        box = row.box or _NO_BOX
-        return (pk, self._coll, row.cell, row.t, row.te, row.id, *box, row.cloud, row.platform, row.wkb)
 
     def _count(self, rows: Sequence[Searchable]) -> None:
         cells: dict[int, list[int]] = {}

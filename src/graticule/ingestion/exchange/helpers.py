@@ -19,10 +19,10 @@ from multiprocessing import connection
 from typing import Any, Final, Self
 
 from graticule.catalog import PreparedItem
-from graticule.catalog.cells import Box
 from graticule.catalog.searchable import Searchable
+from graticule.catalog.wholes import Share
 from graticule.ingestion.exchange.files import Line
-from graticule.ingestion.exchange.preparing import Outcome, Ready, Rules, prepare_lines
+from graticule.ingestion.exchange.preparing import Keys, Outcome, Ready, Rules, prepare_lines
 
 #: Lines and bytes that are handed over at a time.
 _CHUNK: Final = 100
@@ -44,9 +44,10 @@ def helpers_of_this_machine() -> int:
 class Helpers:
     """Prepares lines, in other processes where that pays. A context manager."""
 
-    def __init__(self, rules: Rules, count: int | None = None) -> None:
-        """`count`: how many processes; None: as many as this machine has use for."""
+    def __init__(self, rules: Rules, count: int | None = None, *, keys: Keys | None = None) -> None:
+        """`count`: how many processes; None: as many as this machine has use for. `keys` may grow at any time."""
         self._rules = rules
+        self._keys = {} if keys is None else keys
         self._count = helpers_of_this_machine() if count is None else count
         self._pool: ProcessPoolExecutor | None = None
         self._done_alone = 0
@@ -81,14 +82,17 @@ class Helpers:
         chunks = chain([first], chunks)
         under_way: deque[tuple[list[Line], Future[list[Any]]]] = deque()
         for chunk in islice(chunks, _AHEAD * self._count):
-            under_way.append((chunk, self._pool.submit(_work, _texts(chunk))))
+            under_way.append((chunk, self._submit(self._pool, chunk)))
         while under_way:
             chunk, future = under_way.popleft()
             answers = iter(future.result())
             if (another := next(chunks, None)) is not None:
-                under_way.append((another, self._pool.submit(_work, _texts(another))))
+                under_way.append((another, self._submit(self._pool, another)))
             for line in chunk:
                 yield line, None if line.text is None else _unpacked(next(answers))
+
+    def _submit(self, pool: ProcessPoolExecutor, chunk: list[Line]) -> Future[list[Any]]:
+        return pool.submit(_work, _texts(chunk), dict(self._keys))
 
     def _start(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
@@ -147,32 +151,35 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(texts: list[bytes]) -> list[Any]:
+def _work(texts: list[bytes], keys: Keys) -> list[Any]:
     global _chunks_done  # noqa: PLW0603 - a process has one loader
     _chunks_done += 1
     if _chunks_done % _CHUNKS_PER_COLLECTION == 0:
         gc.collect()
     assert _rules is not None
-    return [_packed(outcome) for outcome in prepare_lines(_rules, texts)]
+    # What is one object is sent once, and most items of a chunk have the same values to count.
+    once: dict[Any, Any] = {}
+    return [_packed(outcome, once) for outcome in prepare_lines(_rules, texts, keys)]
 
 
 # --- on the way: plain tuples, which are pickled several times faster than the dataclasses
 
 
-def _packed(outcome: Outcome) -> Any:
+def _packed(outcome: Outcome, once: dict[Any, Any]) -> Any:
     if not isinstance(outcome, Ready):
         return outcome
-    row = outcome.prepared.columns
-    box = None if row.box is None else tuple(row.box)
-    columns = (row.id, row.cell, row.t, row.te, box, row.wkb, row.cloud, row.platform)
-    return (outcome.collection_id, outcome.added, outcome.prepared.doc, columns)
+    prepared = outcome.prepared
+    share = prepared.share
+    if share is not None:
+        counted = once.setdefault(share.counted, share.counted)
+        share = (share.keys, share.stored, counted, share.ranged)
+    return (outcome.collection_id, outcome.added, tuple(prepared.columns), prepared.doc, prepared.text, share)
 
 
 def _unpacked(answer: Any) -> Outcome:
-    if not isinstance(answer, tuple):
+    if type(answer) is not tuple:
         outcome: Outcome = answer
         return outcome
-    collection_id, added, doc, (item_id, cell, t, te, box, wkb, cloud, platform) = answer
-    box = None if box is None else Box(*box)
-    columns = Searchable(item_id, cell, t, te, box, wkb, cloud, platform)
-    return Ready(collection_id, PreparedItem(columns, doc), added)
+    collection_id, added, columns, doc, text, share = answer
+    share = None if share is None else Share._make(share)
+    return Ready(collection_id, PreparedItem(Searchable._make(columns), doc, text, share), added)

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import orjson
 
-from graticule.catalog import Catalog, OnConflict
+from graticule.catalog import Catalog, CollectionRecord, OnConflict
+from graticule.catalog.wholes import DEFAULT_KEYS, Kind, keys_of
 from graticule.database import Connection, Database
 from graticule.errors import (
     CollectionDoesNotExist,
@@ -55,6 +56,8 @@ SLICE: Final = 200
 SLICE_BYTES: Final = 2_000_000
 #: After so many items the catalog is tidied, and again whenever ten times as many are written.
 _TIDY_AFTER: Final = 2_000
+#: The helpers are told of so many collections what they sum up: with every chunk anew. Of others the writer works it out.
+_KEYS_TOLD: Final = 50
 #: White space may make a line as many times longer than its document.
 _ROOM_FOR_SPACE: Final = 4
 
@@ -168,7 +171,9 @@ class Loader:
         self._engine = engine
         self._hrefs = hrefs
         self._rules = Rules(settings, hrefs, tuple(bases), only)
-        self._helpers = Helpers(self._rules, helpers)
+        #: What collections sum up that the helpers are told, where it is not the usual.
+        self._keys: dict[str, dict[str, Kind]] = {}
+        self._helpers = Helpers(self._rules, helpers, keys=self._keys)
         self._if_present = if_present
         self._create = create
         self._on_refusal = on_refusal
@@ -313,7 +318,7 @@ class Loader:
         if collection_id in self._known:
             return
         try:
-            await self._catalog.collection(collection_id)
+            self._learn_keys(await self._catalog.collection(collection_id))
         except NotFound:
             if not self._create:
                 raise CollectionDoesNotExist(
@@ -322,6 +327,11 @@ class Loader:
                 ) from None
             await self._put_collection(_described(collection_id))
         self._known.add(collection_id)
+
+    def _learn_keys(self, record: CollectionRecord) -> None:
+        keys = keys_of(orjson.loads(record.doc))
+        if keys != DEFAULT_KEYS and len(self._keys) < _KEYS_TOLD:
+            self._keys[record.id] = keys
 
     async def _write_collection(self, file: SourceFile, line: Line, document: JsonObject) -> None:
         try:

@@ -7,13 +7,14 @@ bytes. What cannot be decided from the line alone is left to the loader: `Open`.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
 
 from graticule.catalog import PreparedItem, prepare_item
+from graticule.catalog.wholes import DEFAULT_KEYS, Kind
 from graticule.errors import IngestionError, InvalidInputData
 from graticule.ingestion.validation import check_contents, check_shape
 from graticule.settings import Settings
@@ -93,9 +94,16 @@ class Open:
 
 Outcome = Refused | PassedOver | Described | Ready | Open
 
+#: By collection, the properties that it sums up, where they are not the usual ones.
+Keys = Mapping[str, Mapping[str, Kind]]
 
-def prepare_lines(rules: Rules, lines: Iterable[bytes]) -> Iterator[Outcome]:
-    """What becomes of each of these lines, which follow each other in a file."""
+
+def prepare_lines(rules: Rules, lines: Iterable[bytes], keys: Keys | None = None) -> Iterator[Outcome]:
+    """What becomes of each of these lines, which follow each other in a file.
+
+    With `keys`, as far as they are known, shares in summaries are prepared too. They are a guess that may be wrong: the
+    catalog looks.
+    """
     default: str | None = None
     for line in lines:
         document = read_document(line)
@@ -105,7 +113,7 @@ def prepare_lines(rules: Rules, lines: Iterable[bytes]) -> Iterator[Outcome]:
             default = default_after(document)
             yield Described(document)
         else:
-            yield _prepared(rules, line, document, default)
+            yield _prepared(rules, line, document, default, keys)
 
 
 def read_document(line: bytes) -> JsonObject | Refused:
@@ -125,11 +133,13 @@ def default_after(collection: JsonObject) -> str | None:
     return identity if isinstance(identity, str) else None
 
 
-def _prepared(rules: Rules, line: bytes, document: JsonObject, default: str | None) -> Outcome:
+def _prepared(
+    rules: Rules, line: bytes, document: JsonObject, default: str | None, keys: Keys | None
+) -> Outcome:
     collection_id = document.get("collection") or default
     if collection_id is None:
         return Open()
-    outcome = prepare_document(rules, document, collection_id, length=len(line))
+    outcome = prepare_document(rules, document, collection_id, length=len(line), keys=keys)
     # Hrefs of blobs take another form first, and the item may have another size then.
     if isinstance(outcome, Ready):
         text, signs = outcome.prepared.doc, _SIGNS_OF_BLOBS
@@ -138,10 +148,12 @@ def _prepared(rules: Rules, line: bytes, document: JsonObject, default: str | No
     return Open() if any(sign in text for sign in signs) else outcome
 
 
-def prepare_document(rules: Rules, document: JsonObject, collection_id: object, *, length: int) -> Outcome:
+def prepare_document(
+    rules: Rules, document: JsonObject, collection_id: object, *, length: int, keys: Keys | None = None
+) -> Outcome:
     """An item that names no blobs of this catalog, or whose hrefs are in the stored form already.
 
-    `length` is its line's, bytes.
+    `length` is its line's, bytes; `keys` as for `prepare_lines`.
     """
     if not isinstance(collection_id, str):
         error = InvalidInputData("The Item names no 'collection': say which with --collection.")
@@ -153,7 +165,8 @@ def prepare_document(rules: Rules, document: JsonObject, collection_id: object, 
         item = check_shape(document, collection_id)
         check_contents(item, settings, measured=length * _ROOM_TO_GROW <= settings.max_item_bytes)
         loaded, added = _loaded_item(item, collection_id)
-        return Ready(collection_id, prepare_item(loaded), added)
+        summed = None if keys is None else keys.get(collection_id, DEFAULT_KEYS)
+        return Ready(collection_id, prepare_item(loaded, summed), added)
     except IngestionError as exc:
         return Refused(document.get("id"), exc)
 
