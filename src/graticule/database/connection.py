@@ -232,6 +232,11 @@ class Database(ABC):
     def tidy_now(self, tables: Sequence[str]) -> None:  # noqa: B027 - nothing to do, where plans need no statistics
         """After much was written to these tables: what the database would do about it sooner or later."""
 
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """Much is written inside: what costs more the more often it is done is done less often. Durable as ever."""
+        yield
+
     def close(self) -> None:
         """Finish what was submitted and close every connection."""
         with self._lock:

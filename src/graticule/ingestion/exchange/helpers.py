@@ -29,6 +29,8 @@ _CHUNK: Final = 100
 _CHUNK_BYTES: Final = 1_000_000
 #: Chunks that are prepared here before helpers are started.
 _ALONE: Final = 10
+#: And at most so many more while the helpers start, which takes about a second.
+_MEANWHILE: Final = 100
 #: Chunks per helper that are under way.
 _AHEAD: Final = 3
 _MOST_HELPERS: Final = 4
@@ -69,25 +71,34 @@ class Helpers:
         while self._count <= 0 or self._done_alone < _ALONE:
             if (chunk := next(chunks, None)) is None:
                 return
-            yield from zip(chunk, _outcomes(self._rules, chunk), strict=True)
-            self._done_alone += 1
-        yield from self._helped(chunks)
-
-    def _helped(self, chunks: Iterator[list[Line]]) -> Iterator[tuple[Line, Outcome | None]]:
-        first = next(chunks, None)
-        if first is None:
+            yield from self._alone(chunk)
+        if (first := next(chunks, None)) is None:
             return
+        chunks = chain([first], chunks)
         if self._pool is None:
             self._pool = self._start()
-        chunks = chain([first], chunks)
+        started = self._pool.submit(_say_hello)
+        for chunk in islice(chunks, _MEANWHILE):
+            yield from self._alone(chunk)
+            if started.done():
+                break
+        yield from self._helped(self._pool, chunks)
+
+    def _alone(self, chunk: list[Line]) -> Iterator[tuple[Line, Outcome | None]]:
+        self._done_alone += 1
+        yield from zip(chunk, _outcomes(self._rules, chunk), strict=True)
+
+    def _helped(
+        self, pool: ProcessPoolExecutor, chunks: Iterator[list[Line]]
+    ) -> Iterator[tuple[Line, Outcome | None]]:
         under_way: deque[tuple[list[Line], Future[list[Any]]]] = deque()
         for chunk in islice(chunks, _AHEAD * self._count):
-            under_way.append((chunk, self._submit(self._pool, chunk)))
+            under_way.append((chunk, self._submit(pool, chunk)))
         while under_way:
             chunk, future = under_way.popleft()
             answers = iter(future.result())
             if (another := next(chunks, None)) is not None:
-                under_way.append((another, self._submit(self._pool, another)))
+                under_way.append((another, self._submit(pool, another)))
             for line in chunk:
                 yield line, None if line.text is None else _unpacked(next(answers))
 
@@ -142,6 +153,10 @@ def _begin(rules: Rules) -> None:
     # JSON makes no cycles, and looking for them in thousands of fresh objects costs more than reading them.
     gc.freeze()
     gc.disable()
+
+
+def _say_hello() -> None:
+    """The first work of a helper that has started."""
 
 
 def _end_with_parent() -> None:

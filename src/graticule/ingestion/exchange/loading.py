@@ -52,8 +52,8 @@ from graticule.storage import ManagedHrefs, ledger
 from graticule.workflows import Engine
 
 #: Items and bytes of lines that one transaction takes.
-SLICE: Final = 200
-SLICE_BYTES: Final = 2_000_000
+SLICE: Final = 500
+SLICE_BYTES: Final = 5_000_000
 #: After so many items the catalog is tidied, and again whenever ten times as many are written.
 _TIDY_AFTER: Final = 2_000
 #: The helpers are told of so many collections what they sum up: with every chunk anew. Of others the writer works it out.
@@ -193,7 +193,7 @@ class Loader:
             CollectionDoesNotExist: items name a collection that is neither there nor to be created.
         """
         before: _Slices | None = None
-        with self._helpers:
+        with self._helpers, self._database.bulk():
             for file in files:
                 done = self.tally.bytes_read
                 described = before is not None and file.belongs_to(before.file)
@@ -248,8 +248,13 @@ class Loader:
         return prepare_document(self._rules, document, collection_id, length=len(line.text or b""))
 
     async def _write_items(self, file: SourceFile, entries: list[_Entry]) -> None:
+        items = {
+            collection_id: [entry.ready.prepared for entry in group]
+            for collection_id, group in _by_collection(entries).items()
+        }
+
         def add(tx: Connection) -> None:
-            self._put(tx, entries, OnConflict.ERROR)
+            self._catalog.add_new_items(tx, items)
 
         if not self._some_are_present:
             try:
