@@ -6,8 +6,8 @@ import functools
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -211,21 +211,22 @@ class SqliteDatabase(Database):
             raw.set_progress_handler(None, 0)
             raw.execute("ROLLBACK")
 
-    @contextmanager
-    def bulk(self) -> Iterator[None]:
+    @property
+    def in_memory(self) -> bool:
+        """See `Database`."""
+        return self.path is None
+
+    def begin_bulk(self) -> None:
         """See `Database`. Pages that are written again and again reach the database's file less often.
 
         The log grows to 32 MB meanwhile. It is copied after a commit, when other processes may write again.
         """
+        self.write_now(lambda tx: tx.command(f"PRAGMA wal_autocheckpoint={_PAGES_IN_BULK}"))
 
-        def every(pages: int) -> None:
-            self.write_now(lambda tx: tx.command(f"PRAGMA wal_autocheckpoint={pages}"))
-
-        every(_PAGES_IN_BULK)
-        try:
-            yield
-        finally:
-            every(_PAGES)
+    def end_bulk(self) -> None:
+        """See `Database`."""
+        self.write_now(lambda tx: tx.command(f"PRAGMA wal_autocheckpoint={_PAGES}"))
+        if self.path is not None:
             with closing(self._connect()) as raw:
                 raw.execute("PRAGMA wal_checkpoint(PASSIVE)")  # lest the next request of a server has to do it
 

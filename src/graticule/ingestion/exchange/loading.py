@@ -16,8 +16,7 @@ from typing import Any, Final
 
 import orjson
 
-from graticule.catalog import Catalog, CollectionRecord, OnConflict
-from graticule.catalog.wholes import DEFAULT_KEYS, Kind, keys_of
+from graticule.catalog import Catalog, OnConflict
 from graticule.database import Connection, Database
 from graticule.errors import (
     CollectionDoesNotExist,
@@ -30,7 +29,7 @@ from graticule.errors import (
 )
 from graticule.ingestion.burying import bury_unnamed, defer_sweep
 from graticule.ingestion.exchange.files import Line, SourceFile, read_lines
-from graticule.ingestion.exchange.helpers import Helpers
+from graticule.ingestion.exchange.helpers import Found, Gate, Helpers, Written
 from graticule.ingestion.exchange.preparing import (
     Described,
     Open,
@@ -56,8 +55,6 @@ SLICE: Final = 500
 SLICE_BYTES: Final = 5_000_000
 #: After so many items the catalog is tidied, and again whenever ten times as many are written.
 _TIDY_AFTER: Final = 2_000
-#: The helpers are told of so many collections what they sum up: with every chunk anew. Of others the writer works it out.
-_KEYS_TOLD: Final = 50
 #: White space may make a line as many times longer than its document.
 _ROOM_FOR_SPACE: Final = 4
 
@@ -122,10 +119,11 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Slice:
-    """Items, none of them twice, or one Collection."""
+    """Items, none of them twice, or one Collection, or word from the helpers."""
 
     entries: list[_Entry] = field(default_factory=list)
     collection: tuple[Line, JsonObject] | None = None
+    from_helpers: Written | Gate | None = None
     #: Bytes of the file up to its end.
     offset: int = 0
 
@@ -171,9 +169,9 @@ class Loader:
         self._engine = engine
         self._hrefs = hrefs
         self._rules = Rules(settings, hrefs, tuple(bases), only)
-        #: What collections sum up that the helpers are told, where it is not the usual.
-        self._keys: dict[str, dict[str, Kind]] = {}
-        self._helpers = Helpers(self._rules, helpers, keys=self._keys)
+        self._helpers = Helpers(
+            self._rules, helpers, write=not database.in_memory, may_write=lambda: not self._some_are_present
+        )
         self._if_present = if_present
         self._create = create
         self._on_refusal = on_refusal
@@ -192,8 +190,18 @@ class Loader:
         Raises:
             CollectionDoesNotExist: items name a collection that is neither there nor to be created.
         """
+        await asyncio.to_thread(self._database.begin_bulk)
+        try:
+            await self._load_files(files)
+        finally:
+            await asyncio.to_thread(self._database.end_bulk)
+        if self._tidied_at < (written := self.tally.loaded + self.tally.replaced) and written >= _TIDY_AFTER:
+            await self._catalog.tidy()
+        return self.tally
+
+    async def _load_files(self, files: Iterable[SourceFile]) -> None:
         before: _Slices | None = None
-        with self._helpers, self._database.bulk():
+        with self._helpers:
             for file in files:
                 done = self.tally.bytes_read
                 described = before is not None and file.belongs_to(before.file)
@@ -202,9 +210,6 @@ class Loader:
                     slices = _Slices(self, file, default, outcomes)
                     await self._load_slices(slices, done)
                 before = slices
-        if self._tidied_at < (written := self.tally.loaded + self.tally.replaced) and written >= _TIDY_AFTER:
-            await self._catalog.tidy()
-        return self.tally
 
     async def _load_slices(self, slices: _Slices, done: int) -> None:
         """Prepare the next slice while the one before is committed; never two at a time, lest they overtake."""
@@ -221,7 +226,12 @@ class Loader:
                 await asyncio.gather(writing, return_exceptions=True)
 
     async def _write(self, file: SourceFile, piece: _Slice, done: int) -> None:
-        if piece.collection is not None:
+        if isinstance(piece.from_helpers, Gate):
+            await asyncio.to_thread(self._helpers.open, piece.from_helpers)
+            return
+        if isinstance(piece.from_helpers, Written):
+            self.tally.loaded += piece.from_helpers.loaded
+        elif piece.collection is not None:
             await self._write_collection(file, *piece.collection)
         elif piece.entries:
             for collection_id in _by_collection(piece.entries):
@@ -323,7 +333,7 @@ class Loader:
         if collection_id in self._known:
             return
         try:
-            self._learn_keys(await self._catalog.collection(collection_id))
+            await self._catalog.collection(collection_id)
         except NotFound:
             if not self._create:
                 raise CollectionDoesNotExist(
@@ -332,11 +342,6 @@ class Loader:
                 ) from None
             await self._put_collection(_described(collection_id))
         self._known.add(collection_id)
-
-    def _learn_keys(self, record: CollectionRecord) -> None:
-        keys = keys_of(orjson.loads(record.doc))
-        if keys != DEFAULT_KEYS and len(self._keys) < _KEYS_TOLD:
-            self._keys[record.id] = keys
 
     async def _write_collection(self, file: SourceFile, line: Line, document: JsonObject) -> None:
         try:
@@ -428,24 +433,26 @@ class _Slices:
     """Cuts a file into slices."""
 
     def __init__(
-        self, loader: Loader, file: SourceFile, default: str | None, outcomes: Iterator[tuple[Line, Outcome | None]]
+        self, loader: Loader, file: SourceFile, default: str | None, outcomes: Iterator[Found]
     ) -> None:
         """`default`: the collection of items that name none."""
         self.file = file
         self.default = default
         self._loader = loader
         self._outcomes = outcomes
-        self._held: tuple[Line, Outcome | None] | None = None
+        self._held: Found | None = None
 
     def next(self) -> _Slice | None:
         """The next slice; None at the end of the file."""
         piece, keys, size = _Slice(), set[tuple[str, str]](), 0
         held, self._held = self._held, None
         for line, outcome in chain([] if held is None else [held], self._outcomes):
-            if isinstance(outcome, Described):
+            if isinstance(outcome, Described | Written | Gate):
                 if piece.entries:
                     self._held = line, outcome
                     return piece
+                if not isinstance(outcome, Described):
+                    return _Slice(from_helpers=outcome, offset=line.offset)
                 self.default = default_after(outcome.document)
                 if not self._loader.wanted(outcome.document.get("id")):
                     continue

@@ -7,14 +7,14 @@ bytes. What cannot be decided from the line alone is left to the loader: `Open`.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
 
 from graticule.catalog import PreparedItem, prepare_item
-from graticule.catalog.wholes import DEFAULT_KEYS, Kind
+from graticule.catalog.wholes import Kind
 from graticule.errors import IngestionError, InvalidInputData
 from graticule.ingestion.validation import check_contents, check_shape
 from graticule.settings import Settings
@@ -94,15 +94,14 @@ class Open:
 
 Outcome = Refused | PassedOver | Described | Ready | Open
 
-#: By collection, the properties that it sums up, where they are not the usual ones.
-Keys = Mapping[str, Mapping[str, Kind]]
+#: Answers what a collection sums up.
+Keys = Callable[[str], Mapping[str, Kind]]
 
 
 def prepare_lines(rules: Rules, lines: Iterable[bytes], keys: Keys | None = None) -> Iterator[Outcome]:
     """What becomes of each of these lines, which follow each other in a file.
 
-    With `keys`, as far as they are known, shares in summaries are prepared too. They are a guess that may be wrong: the
-    catalog looks.
+    With `keys` their shares in summaries are prepared too. What it answers may be wrong: the catalog looks.
     """
     default: str | None = None
     for line in lines:
@@ -165,7 +164,7 @@ def prepare_document(
         item = check_shape(document, collection_id)
         check_contents(item, settings, measured=length * _ROOM_TO_GROW <= settings.max_item_bytes)
         loaded, added = _loaded_item(item, collection_id)
-        summed = None if keys is None else keys.get(collection_id, DEFAULT_KEYS)
+        summed = None if keys is None else keys(collection_id)
         return Ready(collection_id, prepare_item(loaded, summed), added)
     except IngestionError as exc:
         return Refused(document.get("id"), exc)
