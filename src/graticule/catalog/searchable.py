@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -110,12 +109,16 @@ def searchable(item: Item) -> Searchable:
     cloud: Any = properties.get("eo:cloud_cover")
     platform: Any = properties.get("platform")
     box, wkb, cell = _footprint(item_id, item)
+    x0, y0, x1, y1 = box or _NO_BOX
     return Searchable(
         cell,
         begin,
         end,
         item_id,
-        *(box or _NO_BOX),
+        x0,
+        y0,
+        x1,
+        y1,
         float(cloud) if type(cloud) in (int, float) and -1e300 < cloud < 1e300 else None,
         platform if isinstance(platform, str) and "\0" not in platform else None,
         wkb,

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, NamedTuple
 import orjson
 
 from graticule.catalog.cells import TURN, Box
+from graticule.stac.documents import JsonObject
 
 #: How a property is summed up: the values it has, or the least and the greatest of them.
 Kind = Literal["values", "range"]
@@ -90,9 +91,7 @@ class Facts:
     properties: Mapping[str, Any]
 
     @classmethod
-    def of_row(
-        cls, box: Box | None, t: int, te: int, properties: Mapping[str, Any], keys: Mapping[str, Kind]
-    ) -> Facts:
+    def of_row(cls, box: Box | None, t: int, te: int, properties: Mapping[str, Any], keys: Mapping[str, Kind]) -> Facts:
         """The facts of an item: its columns, and those of its properties that are summed up."""
         return cls(box, t, te, _properties(properties, keys))
 

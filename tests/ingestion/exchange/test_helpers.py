@@ -15,7 +15,7 @@ import pytest
 
 from graticule.ingestion.exchange import Loader, Refusal, Tally, find_files, helpers
 from graticule.ingestion.exchange.files import SourceFile, read_lines
-from graticule.ingestion.exchange.helpers import Gate, Helpers, Written
+from graticule.ingestion.exchange.helpers import Gate, Helpers
 from graticule.ingestion.exchange.preparing import Ready, Rules
 from graticule.services import Services, open_services
 from graticule.settings import Settings

@@ -40,7 +40,10 @@ class Words:
         texts = [(row[0], row[1]) for row in rows]
         if not texts:
             return
-        tx.execute_many("DELETE FROM item_words WHERE word = :word AND coll = :coll AND pk = :pk", [{"word": word, "coll": coll, "pk": pk} for word, pk in _words(texts)])
+        tx.execute_many(
+            "DELETE FROM item_words WHERE word = :word AND coll = :coll AND pk = :pk",
+            [{"word": word, "coll": coll, "pk": pk} for word, pk in _words(texts)],
+        )
         tx.execute_many("DELETE FROM item_texts WHERE pk = :pk", [{"pk": pk} for pk, _ in texts])
 
     def forgotten(self, tx: Connection, coll: int) -> None:

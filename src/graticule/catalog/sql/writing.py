@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+
 from graticule.catalog.base import OnConflict
 from graticule.catalog.cells import NOWHERE, level_of
 from graticule.catalog.searchable import PreparedItem, Searchable
@@ -100,9 +101,7 @@ def _insert(tx: Connection, dialect: Dialect, groups: Sequence[tuple[int, Sequen
     for coll, items in groups:
         numbered.append((coll, pks[begin : begin + len(items)], items))
         begin += len(items)
-    rows = [
-        (pk, coll, *item.columns) for coll, keys, items in numbered for pk, item in zip(keys, items, strict=True)
-    ]
+    rows = [(pk, coll, *item.columns) for coll, keys, items in numbered for pk, item in zip(keys, items, strict=True)]
     tx.insert("items", _ITEM_COLUMNS, rows)
     docs = [(pk, item.doc) for _, keys, items in numbered for pk, item in zip(keys, items, strict=True)]
     tx.insert("bodies", ("pk", "doc"), docs)

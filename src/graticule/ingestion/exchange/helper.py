@@ -36,7 +36,7 @@ class Done(NamedTuple):
     others: list[tuple[int, Outcome]]
 
 
-class _NotForUs(Exception):  # noqa: N818 - no error: the loader does it
+class _NotForUs(Exception):
     """Somebody has to be told."""
 
 
@@ -140,7 +140,7 @@ def say_hello() -> None:
     """The first work of a helper that has started."""
 
 
-def work(number: int, texts: Sequence[bytes], write: bool) -> Done | list[Any]:  # noqa: FBT001 - sent by position
+def work(number: int, texts: Sequence[bytes], write: bool) -> Done | list[Any]:
     """See `Helper.work`."""
     assert _helper is not None
     return _helper.work(number, texts, write=write)

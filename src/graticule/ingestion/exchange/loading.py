@@ -432,9 +432,7 @@ class Loader:
 class _Slices:
     """Cuts a file into slices."""
 
-    def __init__(
-        self, loader: Loader, file: SourceFile, default: str | None, outcomes: Iterator[Found]
-    ) -> None:
+    def __init__(self, loader: Loader, file: SourceFile, default: str | None, outcomes: Iterator[Found]) -> None:
         """`default`: the collection of items that name none."""
         self.file = file
         self.default = default

@@ -26,9 +26,8 @@ from graticule.storage import ManagedHrefs
 #: A document that is this much shorter as a line than an Item may be need not be measured: JSON that is written anew
 #: grows where numbers do (1e15), and never so far.
 _ROOM_TO_GROW: Final = 8
-#: What an item holds in JSON that may name a blob of the catalog; in a line that was refused it may be escaped.
-_SIGNS_OF_BLOBS: Final[tuple[bytes, ...]] = (b"/blobs/", b"managed:")
-_SIGNS_IN_A_LINE: Final[tuple[bytes, ...]] = (b"blobs", b"managed:", b"\\u")
+#: What a line holds that may name a blob of the catalog, perhaps escaped.
+_SIGNS: Final[tuple[bytes, ...]] = (b"blobs", b"managed:", b"\\u")
 #: Members of the server's own: kept from the file, so that a round trip changes nothing; new where it has none.
 _OWN_OF_ITEMS: Final = ("_msft:ts", "_msft:etag")
 
@@ -132,19 +131,23 @@ def default_after(collection: JsonObject) -> str | None:
     return identity if isinstance(identity, str) else None
 
 
-def _prepared(
-    rules: Rules, line: bytes, document: JsonObject, default: str | None, keys: Keys | None
-) -> Outcome:
+def _prepared(rules: Rules, line: bytes, document: JsonObject, default: str | None, keys: Keys | None) -> Outcome:
     collection_id = document.get("collection") or default
     if collection_id is None:
         return Open()
     outcome = prepare_document(rules, document, collection_id, length=len(line), keys=keys)
     # Hrefs of blobs take another form first, and the item may have another size then.
-    if isinstance(outcome, Ready):
-        text, signs = outcome.prepared.doc, _SIGNS_OF_BLOBS
-    else:
-        text, signs = line, _SIGNS_IN_A_LINE
-    return Open() if any(sign in text for sign in signs) else outcome
+    may_name_blobs = _names_blobs(document) if isinstance(outcome, Ready) else any(map(line.__contains__, _SIGNS))
+    return Open() if may_name_blobs else outcome
+
+
+def _names_blobs(item: JsonObject) -> bool:
+    """May an asset of this checked item be a blob of the catalog? To look through all of its text takes longer."""
+    for asset in item.get("assets", {}).values():
+        href = asset["href"]
+        if "/blobs/" in href or "managed:" in href:
+            return True
+    return False
 
 
 def prepare_document(
