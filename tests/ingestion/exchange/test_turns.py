@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,14 @@ import orjson
 import pytest
 
 from graticule.database import Connection, Database, open_database
+from graticule.database.sqlite import SqliteConnection
 from graticule.ingestion.exchange import IfPresent, Loader, Refusal, Tally, find_files, helpers
+from graticule.ingestion.exchange.helper import Done, Helper, unpacked
+from graticule.ingestion.exchange.preparing import Ready, Rules
 from graticule.ingestion.exchange.turns import Turns
 from graticule.services import Services, open_services
 from graticule.settings import Settings
+from graticule.storage import ManagedHrefs
 from ingestion.exchange.documents import collection, item, write
 
 CHUNK = 10
@@ -175,6 +180,42 @@ async def test_another_writer_waits_for_few_chunks(tmp_path: Path) -> None:
     assert tally.loaded == 3_000
     assert any(waited)  # it did write in the middle
     assert max(waited) <= 50 * CHUNK
+
+
+@pytest.mark.parametrize("trouble", ["nothing", "a refresh is due", "the disk is full"])
+async def test_a_helper_hands_back_what_it_cannot_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    await load(tmp_path, write(tmp_path / "first.ndjson", documents(4)), 0)
+    rules = Rules(Settings(data_dir=tmp_path), ManagedHrefs("0123456789abcdef"), (), None)
+    turns = Turns(multiprocessing.get_context("spawn"))
+    turns.give(0)
+    helper = Helper(rules, turns)
+    assert helper._database is not None
+    if trouble == "a refresh is due":
+        helper._database.write_now(lambda tx: tx.execute("UPDATE collection_facts SET stale = 2"))
+    elif trouble == "the disk is full":
+
+        def fail(*_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        monkeypatch.setattr(SqliteConnection, "insert", fail)
+    texts = [orjson.dumps(item(number)) for number in range(100, 103)]
+    answer = helper.work(0, texts, write=True)
+    count = helper._database.read_now(lambda tx: tx.value("SELECT count(*) FROM items WHERE id LIKE 'item-00010%'"))
+    told = helper._database.read_now(lambda tx: tx.value("SELECT sum(told) FROM collection_facts"))
+    helper._database.close()
+    assert told == 0  # nobody was told, as no job was made
+    if trouble == "nothing":
+        assert answer == Done(3, [])
+        assert count == 3
+        assert turns.wait(1)
+    else:
+        outcomes = [unpacked(outcome) for outcome in answer]
+        ready = [outcome.prepared.item["id"] for outcome in outcomes if isinstance(outcome, Ready)]
+        assert ready == ["item-000100", "item-000101", "item-000102"]
+        assert count == 0
+        assert turns._turn.value == 0  # the loader gives it on when it has written them
 
 
 def test_turns_come_in_order_and_end() -> None:

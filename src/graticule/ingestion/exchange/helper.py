@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing import connection, parent_process
 from typing import Any, Final, NamedTuple
 
@@ -19,7 +20,7 @@ import orjson
 from graticule.catalog import PreparedItem, SqlCatalog
 from graticule.catalog.searchable import Searchable
 from graticule.catalog.wholes import DEFAULT_KEYS, Kind, Share, keys_of
-from graticule.database import Connection, Database, open_database
+from graticule.database import Connection, Database, database_errors, open_database
 from graticule.errors import IngestionError, RequestError, SettingsError, Unavailable
 from graticule.ingestion.exchange.preparing import Described, Open, Outcome, Ready, Rules, prepare_lines
 from graticule.ingestion.exchange.turns import Turns
@@ -78,9 +79,10 @@ class Helper:
         """What a collection sums up; a guess, where that is not known or changes."""
         keys = self._keys.get(collection_id)
         if keys is None and self._database is not None and (catalog := self._catalog) is not None:
-            record = self._database.read_now(lambda tx: catalog.collection_in(tx, collection_id))
-            if record is not None:
-                keys = self._keys[collection_id] = keys_of(orjson.loads(record.doc))
+            with suppress(*database_errors()):  # the writer meets it too
+                record = self._database.read_now(lambda tx: catalog.collection_in(tx, collection_id))
+                if record is not None:
+                    keys = self._keys[collection_id] = keys_of(orjson.loads(record.doc))
         return DEFAULT_KEYS if keys is None else keys
 
     def _write(self, number: int, outcomes: Sequence[Outcome]) -> Done | None:
@@ -111,8 +113,10 @@ class Helper:
 
         try:
             self._database.write_now(add)
-        except (IngestionError, RequestError, _NotForUs):
-            return False  # nothing is written: ids are taken, a collection is missing, or has summaries to be refreshed
+        except database_errors(IngestionError, RequestError, _NotForUs):
+            # Ids are taken, a collection is missing or has summaries to be refreshed, the disk is full: the loader
+            # tries again and meets it itself.
+            return False
         return True
 
 
