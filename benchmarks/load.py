@@ -14,6 +14,7 @@ import argparse
 import os
 import pwd
 import resource
+import secrets
 import shutil
 import socket
 import sqlite3
@@ -33,7 +34,6 @@ import psutil
 import psycopg
 
 from benchmarks.items import write
-from graticule.settings import Settings
 
 PYPGSTAC: Final = "pypgstac[psycopg]==0.10.0"
 #: What an operator would set on a machine of this size; durability stays as PostgreSQL ships it.
@@ -152,7 +152,9 @@ def graticule_on_postgres(folder: Path, source: Path, postgres: Server) -> Subje
         def count() -> int:
             return int(postgres.run("SELECT count(*) FROM items", "graticule")[0][0])
 
-        return [*_graticule(data), str(source)], {"GRATICULE_DATABASE_URL": url}, count
+        # Beside a database server the key of secrets has to be given, because several hosts share it.
+        environment = {"GRATICULE_DATABASE_URL": url, "GRATICULE_SECRET_KEY": secrets.token_urlsafe(32)}
+        return [*_graticule(data), str(source)], environment, count
 
     return Subject("graticule, PostgreSQL", prepare)
 
@@ -243,9 +245,7 @@ def main() -> None:
         folder = Path(name)
         source = folder / "source"
         write(source, arguments.items)[1].rename(source / "items.ndjson")
-        subjects = [graticule_on_sqlite(folder, source)]
-        if "database_url" in Settings.model_fields:
-            subjects.append(graticule_on_postgres(folder, source, postgres))
+        subjects = [graticule_on_sqlite(folder, source), graticule_on_postgres(folder, source, postgres)]
         peer = None
         if program := arguments.pypgstac or (install_peer() if arguments.install_peer else None):
             peer = pypgstac(program, source, postgres)

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from graticule.catalog import Catalog, OnConflict, SqlCatalog, prepare_item
-from graticule.database import Database
+from graticule.catalog import Catalog, OnConflict, PreparedItem, SqlCatalog, prepare_item
+from graticule.database import Connection, Database
 from graticule.errors import (
     CollectionDoesNotExist,
     Conflict,
@@ -356,3 +356,38 @@ async def test_real_items_come_out_byte_for_byte(
         some = next(iter(items))
         assert await catalog.item(name, some) == expected[some]
     check_counts()
+
+
+def test_new_items_of_several_collections_are_added_at_once(
+    store: Database, catalog: SqlCatalog, item_factory: ItemFactory, check_counts: Callable[[], None]
+) -> None:
+    def prepared(collection: str, *names: str) -> list[PreparedItem]:
+        return [prepare_item(item_factory(name, {"title": f"Scene {name}"}, collection=collection)) for name in names]
+
+    items = {"a": prepared("a", *map(str, range(20))), "b": prepared("b", "0", "x")}
+    store.write_now(lambda tx: catalog.add_new_items(tx, items))
+    rows = store.read_now(lambda tx: tx.all("SELECT coll, n FROM collstat ORDER BY coll"))
+    assert [row[1] for row in rows] == [20, 2]
+    check_counts()
+
+
+@pytest.mark.parametrize("names", [("new", "taken"), ("twice", "twice")])
+def test_of_new_items_none_is_added_if_one_is_not_new(
+    store: Database, catalog: SqlCatalog, item_factory: ItemFactory, check_counts: Callable[[], None], names: tuple[str]
+) -> None:
+    def add(tx: Connection, *wanted: str) -> None:
+        groups = {"b": [prepare_item(item_factory("other", collection="b"))]} if len(wanted) > 1 else {}
+        catalog.add_new_items(tx, groups | {"a": [prepare_item(item_factory(name)) for name in wanted]})
+
+    store.write_now(lambda tx: add(tx, "taken"))
+    with pytest.raises(ItemAlreadyExists):
+        store.write_now(lambda tx: add(tx, *names))
+    assert store.read_now(lambda tx: tx.all("SELECT id FROM items"))[0][0] == "taken"
+    assert store.read_now(lambda tx: tx.value("SELECT count(*) FROM items")) == 1
+    assert store.read_now(lambda tx: tx.value("SELECT count(*) FROM item_facts")) == 1
+    check_counts()
+
+
+def test_new_items_need_a_collection(store: Database, catalog: SqlCatalog, item_factory: ItemFactory) -> None:
+    with pytest.raises(CollectionDoesNotExist):
+        store.write_now(lambda tx: catalog.add_new_items(tx, {"nowhere": [prepare_item(item_factory())]}))

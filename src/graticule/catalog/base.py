@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -144,6 +144,17 @@ class Catalog(Protocol):
             CollectionDoesNotExist: also when it is being deleted.
             ItemAlreadyExists: with `OnConflict.ERROR`; also for an id that comes twice.
             StacValidationFailed: an item fails `check_searchable`.
+        """
+        ...
+
+    def add_new_items(self, tx: Connection, items: Mapping[str, Sequence[PreparedItem]]) -> None:
+        """Add items, given by collection, whose ids are most probably free: for bulk loads, nothing is looked up.
+
+        When it raises, some may be written: let the error leave the unit of work, which takes them back.
+
+        Raises:
+            CollectionDoesNotExist: also when it is being deleted.
+            ItemAlreadyExists: an id is taken, or comes twice; the error does not say which.
         """
         ...
 

@@ -3,58 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from graticule.catalog.cells import NOWHERE, Box, box_of, cell_of
+from graticule.catalog.wholes import Facts, Kind, Share
 from graticule.errors import StacValidationFailed
 from graticule.stac.datetimes import parse_instant
 from graticule.stac.documents import Item
+from graticule.stac.free_text import fields_of, folded
 from graticule.stac.geometry import read_geometry
 
+_NO_BOX: Final = (None, None, None, None)
 
-@dataclass(frozen=True, slots=True)
-class Searchable:
-    """The searched columns of an item."""
 
-    id: str
+class Searchable(NamedTuple):
+    """The searched columns of an item, in the order in which they are written."""
+
     cell: int
     #: Begin and end, microseconds since 1970 UTC.
     t: int
     te: int
-    box: Box | None
-    wkb: bytes | None
+    id: str
+    #: Its box; four times None without a geometry.
+    x0: int | None
+    y0: int | None
+    x1: int | None
+    y1: int | None
     cloud: float | None
     platform: str | None
+    wkb: bytes | None
+
+    @property
+    def box(self) -> Box | None:
+        """Its bounds."""
+        return None if self.wkb is None else Box(*self[4:8])  # type: ignore[arg-type]  # all four are there, or none
 
 
-@dataclass(frozen=True, slots=True)
 class PreparedItem:
     """An item with all the work done that needs no database."""
 
-    columns: Searchable
-    #: Its JSON, as it will be stored.
-    doc: bytes
-    _item: Item | None = None
+    __slots__ = ("_item", "columns", "doc", "share", "text")
+
+    def __init__(
+        self, columns: Searchable, doc: bytes, text: str, share: Share | None = None, item: Item | None = None
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            columns: what is searched.
+            doc: its JSON, as it will be stored.
+            text: its words as they are searched, `free_text.folded`.
+            share: what it adds to the whole of its collection, where that was worked out already.
+            item: what it was made from, where that is at hand.
+        """
+        self.columns = columns
+        self.doc = doc
+        self.text = text
+        self.share = share
+        self._item = item
 
     @property
     def item(self) -> Item:
         """What it was made from; read again from the JSON where another process has prepared it."""
         if self._item is None:
-            object.__setattr__(self, "_item", orjson.loads(self.doc))
-        assert self._item is not None
+            self._item = orjson.loads(self.doc)
         return self._item
 
 
-def prepare_item(item: Item) -> PreparedItem:
+def prepare_item(item: Item, keys: Mapping[str, Kind] | None = None) -> PreparedItem:
     """Prepare an item for `Catalog.put_items`, outside the transaction: that is a third of the work of writing it.
+
+    With `keys`, the properties that its collection sums up as far as that is known, its share in them is prepared too.
 
     Raises:
         StacValidationFailed: as `check_searchable`.
     """
-    return PreparedItem(searchable(item), orjson.dumps(item), item)
+    columns = searchable(item)
+    properties = item["properties"]
+    share = None
+    if keys is not None:
+        share = Share.of(Facts.of_row(columns.box, columns.t, columns.te, properties, keys), keys)
+    return PreparedItem(columns, orjson.dumps(item), folded(fields_of(properties)), share, item)
 
 
 def check_searchable(item: Item) -> None:
@@ -78,15 +109,19 @@ def searchable(item: Item) -> Searchable:
     cloud: Any = properties.get("eo:cloud_cover")
     platform: Any = properties.get("platform")
     box, wkb, cell = _footprint(item_id, item)
+    x0, y0, x1, y1 = box or _NO_BOX
     return Searchable(
-        id=item_id,
-        cell=cell,
-        t=begin,
-        te=end,
-        box=box,
-        wkb=wkb,
-        cloud=float(cloud) if type(cloud) in (int, float) and -1e300 < cloud < 1e300 else None,
-        platform=platform if isinstance(platform, str) and "\0" not in platform else None,
+        cell,
+        begin,
+        end,
+        item_id,
+        x0,
+        y0,
+        x1,
+        y1,
+        float(cloud) if type(cloud) in (int, float) and -1e300 < cloud < 1e300 else None,
+        platform if isinstance(platform, str) and "\0" not in platform else None,
+        wkb,
     )
 
 

@@ -7,17 +7,17 @@ item holds it, so the removal of an item that touches one is reported (`Whole.re
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntFlag
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
 from graticule.catalog.cells import TURN, Box
-from graticule.catalog.searchable import PreparedItem
 from graticule.stac.documents import JsonObject
 
 #: How a property is summed up: the values it has, or the least and the greatest of them.
@@ -91,15 +91,9 @@ class Facts:
     properties: Mapping[str, Any]
 
     @classmethod
-    def of_item(cls, item: PreparedItem, keys: Mapping[str, Kind]) -> Facts:
-        """The facts of an item that is written."""
-        columns = item.columns
-        return cls(columns.box, columns.t, columns.te, _properties(item.item.get("properties", {}), keys))
-
-    @classmethod
-    def of_row(cls, box: Box | None, t: int, te: int, document: JsonObject, keys: Mapping[str, Kind]) -> Facts:
-        """The facts of an item that is there."""
-        return cls(box, t, te, _properties(document.get("properties", {}), keys))
+    def of_row(cls, box: Box | None, t: int, te: int, properties: Mapping[str, Any], keys: Mapping[str, Kind]) -> Facts:
+        """The facts of an item: its columns, and those of its properties that are summed up."""
+        return cls(box, t, te, _properties(properties, keys))
 
     @classmethod
     def read(cls, stored: bytes) -> Facts:
@@ -132,6 +126,25 @@ def _is_value(value: object) -> bool:
     return isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
 
 
+class Share(NamedTuple):
+    """The `Facts` of an item in the form in which many are added at once."""
+
+    #: The keys by which they were taken from the properties.
+    keys: Mapping[str, Kind]
+    #: `Facts.dumps`.
+    stored: bytes
+    #: Values that are counted: (property, JSON of the value). Most items of a collection have the same ones.
+    counted: tuple[tuple[str, str], ...]
+    #: Values that ranges have to hold.
+    ranged: tuple[tuple[str, Any], ...]
+
+    @classmethod
+    def of(cls, facts: Facts, keys: Mapping[str, Kind]) -> Share:
+        """The share of these facts, which were taken by these keys."""
+        ranged = [pair for pair in facts.properties.items() if not isinstance(pair[1], list)]
+        return cls(keys, facts.dumps(), tuple(_counted(facts)), tuple(ranged))
+
+
 @dataclass(slots=True)
 class Bounds:
     """The part of a whole that only grows: its place, its time, and the ranges of properties."""
@@ -154,6 +167,16 @@ class Bounds:
         self.begin, self.end = _least(self.begin, facts.t), _greatest(self.end, facts.te)
         for key, value in facts.properties.items():
             if not isinstance(value, list):
+                self._stretch(key, value)
+
+    def add_shares(self, boxes: Iterable[Box], begin: int, end: int, shares: Iterable[Share]) -> None:
+        """Widen by items at once: their boxes, the earliest begin and the latest end, and their shares in order."""
+        for box in boxes:
+            self.south, self.north = _least(self.south, box.y0), _greatest(self.north, box.y1)
+            self._cover(box.x0, box.x1 - box.x0)
+        self.begin, self.end = _least(self.begin, begin), _greatest(self.end, end)
+        for share in shares:
+            for key, value in share.ranged:
                 self._stretch(key, value)
 
     def join(self, other: Bounds) -> None:
@@ -238,10 +261,19 @@ class Whole:
         """An item was added."""
         self.n += 1
         self.bounds.add(facts)
-        for key, text in _counted(facts):
+        self._count(_counted(facts), 1)
+
+    def count_shares(self, shares: Sequence[Share]) -> None:
+        """Items were added: their number and their values. Their bounds are for `Bounds.add_shares`."""
+        self.n += len(shares)
+        for counted, times in Counter([share.counted for share in shares]).items():
+            self._count(counted, times)
+
+    def _count(self, counted: Iterable[tuple[str, str]], times: int) -> None:
+        for key, text in counted:
             counts = self.values.setdefault(key, {})
             if counts is not None:
-                counts[text] = counts.get(text, 0) + 1
+                counts[text] = counts.get(text, 0) + times
                 if len(counts) > MAX_VALUES:
                     self.values[key] = None
 

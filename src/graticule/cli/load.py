@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,6 +17,9 @@ from graticule.cli.options import DataDir, Json
 if TYPE_CHECKING:
     from graticule.cli.progress import Display
     from graticule.ingestion.exchange import Refusal, SourceFile, Tally
+
+#: Containers that Python makes before it looks for cycles among them: those of about a thousand items.
+_OBJECTS_BETWEEN_COLLECTIONS: Final = 200_000
 
 
 class OnConflict(Enum):
@@ -85,6 +89,9 @@ def load(
     from graticule.ingestion.exchange import PgstacServer, PgstacSource, find_files  # noqa: PLC0415
     from graticule.settings import load_settings  # noqa: PLC0415
 
+    # JSON makes no cycles: to look for them among thousands of fresh objects costs more than all else of a load.
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     if (source is None) == (from_pgstac is None):
         raise typer.BadParameter("What is to be loaded? Name a file or folder, or give --from-pgstac.")
     settings = load_settings(data_dir=data_dir)

@@ -232,6 +232,17 @@ class Database(ABC):
     def tidy_now(self, tables: Sequence[str]) -> None:  # noqa: B027 - nothing to do, where plans need no statistics
         """After much was written to these tables: what the database would do about it sooner or later."""
 
+    @property
+    def in_memory(self) -> bool:
+        """Has this process alone the database?"""
+        return False
+
+    def begin_bulk(self) -> None:  # noqa: B027 - nothing to do, where the server decides
+        """Much will be written: what costs more the more often it is done is done less often. Durable as ever."""
+
+    def end_bulk(self) -> None:  # noqa: B027 - as above
+        """After `begin_bulk`: as it was before."""
+
     def close(self) -> None:
         """Finish what was submitted and close every connection."""
         with self._lock:

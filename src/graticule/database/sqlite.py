@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -25,6 +25,9 @@ BUSY_TIMEOUT_MS: Final = 30_000
 _BUSY_PAUSE_SECONDS: Final = 0.0001
 #: So many steps of SQLite's machine between two looks whether a read is to stop: about a millisecond.
 _PROGRESS_STEPS: Final = 50_000
+#: Pages in the log after which a commit copies them to the database: SQLite's own number, and that of bulk loads.
+_PAGES: Final = 1_000
+_PAGES_IN_BULK: Final = 8_000
 #: What SQLite says of a file that no later try will open.
 _UNUSABLE: Final = frozenset(
     {
@@ -207,6 +210,25 @@ class SqliteDatabase(Database):
         finally:
             raw.set_progress_handler(None, 0)
             raw.execute("ROLLBACK")
+
+    @property
+    def in_memory(self) -> bool:
+        """See `Database`."""
+        return self.path is None
+
+    def begin_bulk(self) -> None:
+        """See `Database`. Pages that are written again and again reach the database's file less often.
+
+        The log grows to 32 MB meanwhile. It is copied after a commit, when other processes may write again.
+        """
+        self.write_now(lambda tx: tx.command(f"PRAGMA wal_autocheckpoint={_PAGES_IN_BULK}"))
+
+    def end_bulk(self) -> None:
+        """See `Database`."""
+        self.write_now(lambda tx: tx.command(f"PRAGMA wal_autocheckpoint={_PAGES}"))
+        if self.path is not None:
+            with closing(self._connect()) as raw:
+                raw.execute("PRAGMA wal_checkpoint(PASSIVE)")  # lest the next request of a server has to do it
 
     def _close(self) -> None:
         for raw in self._reader_connections:

@@ -264,13 +264,14 @@ async def test_slices_are_bounded_by_number_and_bytes(
     services: Services, load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    put = services.catalog.put_items
+    add = services.catalog.add_new_items
 
-    def counting(tx: Connection, collection_id: str, items: Any, **rest: Any) -> None:
-        sizes.append(len(items))
-        put(tx, collection_id, items, **rest)
+    def counting(tx: Connection, items: Any) -> None:
+        sizes.append(sum(map(len, items.values())))
+        add(tx, items)
 
-    monkeypatch.setattr(services.catalog, "put_items", counting)
+    monkeypatch.setattr(services.catalog, "add_new_items", counting)
+    monkeypatch.setattr(loading, "SLICE", 200)
     file = write(tmp_path / "all.ndjson", [collection(), *map(item, range(450))])
     await load(file)
     assert sizes == [200, 200, 50]

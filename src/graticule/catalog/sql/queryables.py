@@ -20,9 +20,7 @@ from graticule.catalog.sql.dialects import Dialect
 from graticule.catalog.values import BUILT_IN, UNFIT, values_of
 from graticule.database import Connection
 
-_INSERT: Final = """
-    INSERT INTO item_values(coll, number, kind, value, text, t, id, pk)
-    VALUES (:coll, :number, :kind, :value, :text, :t, :id, :pk)"""
+_COLUMNS: Final = ("coll", "number", "kind", "value", "text", "t", "id", "pk")
 _OF_COLLECTION: Final = """
     SELECT q.number, n.name, q.state FROM queryables q JOIN queryable_names n ON n.number = q.number
     WHERE q.coll = :coll AND q.state > 0"""
@@ -186,16 +184,13 @@ def _insert(
 ) -> None:
     """Add the rows of items, given as (pk, t, id, document)."""
     rows = [
-        {
-            "coll": coll, "number": number, "kind": one.kind, "value": one.value, "text": one.text,
-            "t": t, "id": item_id, "pk": pk,
-        }
+        (coll, number, one.kind, one.value, one.text, t, item_id, pk)
         for pk, t, item_id, document in items
         for number, name in names.items()
         for one in values_of(document, name)
-    ]  # fmt: skip
+    ]
     if rows:
-        tx.execute_many(_INSERT, rows)
+        tx.insert("item_values", _COLUMNS, rows)
 
 
 # --- following the items ---------------------------------------------------------------------------------------------

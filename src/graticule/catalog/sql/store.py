@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -15,7 +15,7 @@ from graticule.catalog.sql.companions import COMPANIONS
 from graticule.catalog.sql.dialects import dialect_of
 from graticule.catalog.sql.floors import Floors
 from graticule.catalog.sql.wholes import declare, take_notice
-from graticule.catalog.sql.writing import ItemWriter
+from graticule.catalog.sql.writing import ItemWriter, add_new
 from graticule.database import Connection, Database, ReadLimit, Row
 from graticule.errors import CollectionDoesNotExist, Conflict, NotFound, ReadStopped, SearchTimedOut
 from graticule.stac.aggregation import AggregationRequest
@@ -226,19 +226,17 @@ class SqlCatalog:
         self, tx: Connection, collection_id: str, items: Sequence[Item | PreparedItem], *, on_conflict: OnConflict
     ) -> None:
         """Add items, or replace those of equal ids; see `Catalog.put_items` for the errors."""
-        row = tx.one("SELECT coll, deleting FROM collections WHERE id = :id", {"id": collection_id})
-        if row is None:
-            raise CollectionDoesNotExist(
-                f"Collection '{collection_id}' does not exist: create it first.", target=collection_id
-            )
-        if row["deleting"]:
-            raise CollectionDoesNotExist(
-                f"Collection '{collection_id}' is being deleted: create it again when that has ended.",
-                target=collection_id,
-            )
+        coll = self._writable(tx, collection_id)
         prepared = [item if isinstance(item, PreparedItem) else prepare_item(item) for item in items]
-        ItemWriter(tx, self._dialect, row["coll"], collection_id).put(prepared, on_conflict)
-        self._tell(tx, row["coll"], collection_id)
+        ItemWriter(tx, self._dialect, coll, collection_id).put(prepared, on_conflict)
+        self._tell(tx, coll, collection_id)
+
+    def add_new_items(self, tx: Connection, items: Mapping[str, Sequence[PreparedItem]]) -> None:
+        """Add items of several collections whose ids are probably free; see `Catalog.add_new_items`."""
+        colls = {collection_id: self._writable(tx, collection_id) for collection_id in items}
+        add_new(tx, self._dialect, [(colls[collection_id], group) for collection_id, group in items.items()])
+        for collection_id, coll in colls.items():
+            self._tell(tx, coll, collection_id)
 
     def item_in(self, tx: Connection, collection_id: str, item_id: str) -> bytes | None:
         """An item's document as this transaction sees it, also while its collection is being deleted."""
@@ -276,6 +274,21 @@ class SqlCatalog:
         if record is None or record.deleting:
             raise _no_collection(collection_id)
         return record
+
+    def _writable(self, tx: Connection, collection_id: str) -> int:
+        """The number of a collection that takes items. Raises CollectionDoesNotExist."""
+        row = tx.one("SELECT coll, deleting FROM collections WHERE id = :id", {"id": collection_id})
+        if row is None:
+            raise CollectionDoesNotExist(
+                f"Collection '{collection_id}' does not exist: create it first.", target=collection_id
+            )
+        if row["deleting"]:
+            raise CollectionDoesNotExist(
+                f"Collection '{collection_id}' is being deleted: create it again when that has ended.",
+                target=collection_id,
+            )
+        number: int = row["coll"]
+        return number
 
     def _tell(self, tx: Connection, coll: int, collection_id: str) -> None:
         if take_notice(tx, coll):

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import orjson
 
 from graticule.catalog.cells import Box
 from graticule.catalog.searchable import PreparedItem
 from graticule.catalog.sql.dialects import Dialect
-from graticule.catalog.wholes import Bounds, Facts, Kind, Stale, Whole, keys_of
+from graticule.catalog.wholes import Bounds, Facts, Kind, Share, Stale, Whole, keys_of
 from graticule.database import Connection, Database
 
 T = TypeVar("T")
@@ -34,7 +34,6 @@ _FORGET: Final = {
     "sqlite": "DELETE FROM item_facts WHERE coll = :coll AND pk IN (SELECT value FROM json_each(:pks))",
     "postgresql": "DELETE FROM item_facts WHERE coll = :coll AND pk = ANY(:pks::int8[])",
 }
-_ADD: Final = "INSERT INTO item_facts(coll, pk, facts) VALUES (:coll, :pk, :facts)"
 _KEEP: Final = """
     INSERT INTO item_facts(coll, pk, facts) VALUES (:coll, :pk, :facts)
     ON CONFLICT (coll, pk) DO UPDATE SET facts = excluded.facts"""
@@ -57,6 +56,15 @@ class _Row:
         self.whole.add(facts)
         if self.since is not None:
             self.since.add(facts)
+
+    def added_at_once(self, items: Sequence[PreparedItem], shares: Sequence[Share]) -> None:
+        columns = [item.columns for item in items]
+        boxes = [box for one in columns if (box := one.box) is not None]
+        begin, end = min(one.t for one in columns), max(one.te for one in columns)
+        self.whole.count_shares(shares)
+        self.whole.bounds.add_shares(boxes, begin, end, shares)
+        if self.since is not None:
+            self.since.add_shares(boxes, begin, end, shares)
 
     def removed(self, facts: Facts) -> None:
         self.stale |= self.whole.remove(facts)
@@ -86,12 +94,10 @@ class Wholes:
     ) -> None:
         """Widen the whole."""
         row = _row(tx, coll)
-        rows: list[dict[str, Any]] = []
-        for pk, item in zip(pks, items, strict=True):
-            facts = Facts.of_item(item, row.keys)
-            row.added(facts)
-            rows.append({"coll": coll, "pk": pk, "facts": facts.dumps()})
-        tx.execute_many(_ADD, rows)
+        shares = [_share(item, row.keys) for item in items]
+        row.added_at_once(items, shares)
+        facts = [(coll, pk, share.stored) for pk, share in zip(pks, shares, strict=True)]
+        tx.insert("item_facts", ("coll", "pk", "facts"), facts)
         row.write(tx)
 
     def removed(self, tx: Connection, dialect: Dialect, coll: int, pks: Sequence[int]) -> None:
@@ -107,6 +113,15 @@ class Wholes:
         """Nothing is left of the collection."""
         for table in ("item_facts", "collection_facts"):
             tx.execute(f"DELETE FROM {table} WHERE coll = :coll", {"coll": coll})
+
+
+def _share(item: PreparedItem, keys: dict[str, Kind]) -> Share:
+    """What was prepared, or if that was done by other keys, the same by these."""
+    share = item.share
+    if share is not None and (share.keys is keys or share.keys == keys):
+        return share
+    columns = item.columns
+    return Share.of(Facts.of_row(columns.box, columns.t, columns.te, item.item["properties"], keys), keys)
 
 
 def _row(tx: Connection, coll: int) -> _Row:
@@ -231,7 +246,7 @@ def _rebuild(tx: Connection, coll: int, after: str) -> str | None:
     rows = []
     for item in items:
         box = None if item["x0"] is None else Box(item["x0"], item["y0"], item["x1"], item["y1"])
-        facts = Facts.of_row(box, item["t"], item["te"], orjson.loads(item["doc"]), row.keys)
+        facts = Facts.of_row(box, item["t"], item["te"], orjson.loads(item["doc"])["properties"], row.keys)
         if item["facts"] is not None:
             row.whole.remove(Facts.read(item["facts"]))
         row.added(facts)

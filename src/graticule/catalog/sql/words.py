@@ -7,12 +7,11 @@ in every database alike; and every word of it once more, to find the items that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from graticule.catalog.searchable import PreparedItem
 from graticule.catalog.sql.dialects import Dialect
 from graticule.database import Connection
-from graticule.stac.free_text import fields_of, folded
 
 #: Longer words are looked up by as many of their characters: index rows have a largest size.
 INDEXED: Final = 64
@@ -29,15 +28,11 @@ class Words:
     ) -> None:
         """See `Companion`. Items without text cost nothing."""
         del dialect
-        texts = [(pk, folded(fields_of(item.item["properties"]))) for pk, item in zip(pks, items, strict=True)]
-        texts = [(pk, text) for pk, text in texts if text]
+        texts = [(pk, item.text) for pk, item in zip(pks, items, strict=True) if item.text]
         if not texts:
             return
-        tx.execute_many(
-            "INSERT INTO item_texts(pk, coll, text) VALUES (:pk, :coll, :text)",
-            [{"pk": pk, "coll": coll, "text": text} for pk, text in texts],
-        )
-        tx.execute_many("INSERT INTO item_words(word, coll, pk) VALUES (:word, :coll, :pk)", _rows(coll, texts))
+        tx.insert("item_texts", ("pk", "coll", "text"), [(pk, coll, text) for pk, text in texts])
+        tx.insert("item_words", ("word", "coll", "pk"), [(word, coll, pk) for word, pk in _words(texts)])
 
     def removed(self, tx: Connection, dialect: Dialect, coll: int, pks: Sequence[int]) -> None:
         """See `Companion`."""
@@ -45,14 +40,16 @@ class Words:
         texts = [(row[0], row[1]) for row in rows]
         if not texts:
             return
-        tx.execute_many("DELETE FROM item_words WHERE word = :word AND coll = :coll AND pk = :pk", _rows(coll, texts))
+        tx.execute_many(
+            "DELETE FROM item_words WHERE word = :word AND coll = :coll AND pk = :pk",
+            [{"word": word, "coll": coll, "pk": pk} for word, pk in _words(texts)],
+        )
         tx.execute_many("DELETE FROM item_texts WHERE pk = :pk", [{"pk": pk} for pk, _ in texts])
 
     def forgotten(self, tx: Connection, coll: int) -> None:
         """See `Companion`: rows went with the items."""
 
 
-def _rows(coll: int, texts: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
-    """A row for every word of every text, in the order of the key."""
-    words = sorted((word, pk) for pk, text in texts for word in {word[:INDEXED] for word in text.split()})
-    return [{"word": word, "coll": coll, "pk": pk} for word, pk in words]
+def _words(texts: Sequence[tuple[int, str]]) -> list[tuple[str, int]]:
+    """(word, pk) for every word of every text, in the order of the key."""
+    return sorted((word, pk) for pk, text in texts for word in {word[:INDEXED] for word in text.split()})

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from graticule.catalog.base import OnConflict
 from graticule.catalog.cells import NOWHERE, level_of
 from graticule.catalog.searchable import PreparedItem, Searchable
 from graticule.catalog.sql.companions import COMPANIONS
 from graticule.catalog.sql.dialects import Dialect
-from graticule.database import Connection
+from graticule.database import Connection, is_duplicate
 from graticule.errors import ItemAlreadyExists
 
 _ITEM_COLUMNS = ("pk", "coll", "cell", "t", "te", "id", "x0", "y0", "x1", "y1", "cloud", "platform", "wkb")
-_NO_BOX = (None, None, None, None)
 _COUNT_COLLECTION = """
     INSERT INTO collstat(coll, n, t0, t1, maxdur, levels) VALUES (:coll, :n, :t0, :t1, :maxdur, :levels)
     ON CONFLICT (coll) DO UPDATE SET n = collstat.n + excluded.n,
@@ -79,39 +77,60 @@ class ItemWriter:
             taken.add(item_id)
 
     def _insert(self, items: Sequence[PreparedItem]) -> None:
-        if not items:
-            return
-        pks = self._dialect.new_keys(self._tx, len(items))
-        rows = [item.columns for item in items]
-        self._tx.insert("items", _ITEM_COLUMNS, [self._values(pk, row) for pk, row in zip(pks, rows, strict=True)])
-        self._tx.insert("bodies", ("pk", "doc"), [(pk, item.doc) for pk, item in zip(pks, items, strict=True)])
-        self._count(rows)
+        if items:
+            _insert(self._tx, self._dialect, [(self._coll, items)])
+
+
+def add_new(tx: Connection, dialect: Dialect, groups: Sequence[tuple[int, Sequence[PreparedItem]]]) -> None:
+    """Add items, given by the numbers of their collections, without a look whether their ids are free.
+
+    Raises:
+        ItemAlreadyExists: one is taken. What the transaction has written since its last savepoint must be taken back.
+    """
+    try:
+        _insert(tx, dialect, groups)
+    except Exception as exc:
+        if not is_duplicate(exc, "items.id", "i_id"):
+            raise
+        raise ItemAlreadyExists("One of these items already exists.") from exc
+
+
+def _insert(tx: Connection, dialect: Dialect, groups: Sequence[tuple[int, Sequence[PreparedItem]]]) -> None:
+    pks = dialect.new_keys(tx, sum(len(items) for _, items in groups))
+    numbered, begin = [], 0
+    for coll, items in groups:
+        numbered.append((coll, pks[begin : begin + len(items)], items))
+        begin += len(items)
+    rows = [(pk, coll, *item.columns) for coll, keys, items in numbered for pk, item in zip(keys, items, strict=True)]
+    tx.insert("items", _ITEM_COLUMNS, rows)
+    docs = [(pk, item.doc) for _, keys, items in numbered for pk, item in zip(keys, items, strict=True)]
+    tx.insert("bodies", ("pk", "doc"), docs)
+    for coll, keys, items in numbered:
+        _count(tx, dialect, coll, [item.columns for item in items])
         for companion in COMPANIONS:
-            companion.added(self._tx, self._dialect, self._coll, pks, items)
+            companion.added(tx, dialect, coll, keys, items)
 
-    def _values(self, pk: int, row: Searchable) -> tuple[Any, ...]:
-        box = row.box or _NO_BOX
-        return (pk, self._coll, row.cell, row.t, row.te, row.id, *box, row.cloud, row.platform, row.wkb)
 
-    def _count(self, rows: Sequence[Searchable]) -> None:
-        cells: dict[int, list[int]] = {}
-        levels = 0
-        for row in rows:
-            levels |= 0 if row.cell == NOWHERE else 1 << level_of(row.cell)
-            cell = cells.setdefault(row.cell, [row.cell, 0, row.t, row.te])
-            cell[1] += 1
-            cell[2] = min(cell[2], row.t)
-            cell[3] = max(cell[3], row.te)
-        counts = self._dialect.cell_counts([cells[cell] for cell in sorted(cells)])
-        self._tx.execute(self._dialect.count_cells, {"coll": self._coll, **counts})
-        self._tx.execute(
-            _COUNT_COLLECTION,
-            {
-                "coll": self._coll,
-                "n": len(rows),
-                "t0": min(row.t for row in rows),
-                "t1": max(row.te for row in rows),
-                "maxdur": max(row.te - row.t for row in rows),
-                "levels": levels,
-            },
-        )
+def _count(tx: Connection, dialect: Dialect, coll: int, rows: Sequence[Searchable]) -> None:
+    """Count new items in the grid and in the collection."""
+    cells: dict[int, list[int]] = {}
+    levels = 0
+    for row in rows:
+        levels |= 0 if row.cell == NOWHERE else 1 << level_of(row.cell)
+        cell = cells.setdefault(row.cell, [row.cell, 0, row.t, row.te])
+        cell[1] += 1
+        cell[2] = min(cell[2], row.t)
+        cell[3] = max(cell[3], row.te)
+    counts = dialect.cell_counts([cells[cell] for cell in sorted(cells)])
+    tx.execute(dialect.count_cells, {"coll": coll, **counts})
+    tx.execute(
+        _COUNT_COLLECTION,
+        {
+            "coll": coll,
+            "n": len(rows),
+            "t0": min(row.t for row in rows),
+            "t1": max(row.te for row in rows),
+            "maxdur": max(row.te - row.t for row in rows),
+            "levels": levels,
+        },
+    )

@@ -29,7 +29,7 @@ from graticule.errors import (
 )
 from graticule.ingestion.burying import bury_unnamed, defer_sweep
 from graticule.ingestion.exchange.files import Line, SourceFile, read_lines
-from graticule.ingestion.exchange.helpers import Helpers
+from graticule.ingestion.exchange.helpers import Found, Gate, Helpers, Written
 from graticule.ingestion.exchange.preparing import (
     Described,
     Open,
@@ -51,8 +51,8 @@ from graticule.storage import ManagedHrefs, ledger
 from graticule.workflows import Engine
 
 #: Items and bytes of lines that one transaction takes.
-SLICE: Final = 200
-SLICE_BYTES: Final = 2_000_000
+SLICE: Final = 500
+SLICE_BYTES: Final = 5_000_000
 #: After so many items the catalog is tidied, and again whenever ten times as many are written.
 _TIDY_AFTER: Final = 2_000
 #: White space may make a line as many times longer than its document.
@@ -119,10 +119,11 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Slice:
-    """Items, none of them twice, or one Collection."""
+    """Items, none of them twice, or one Collection, or word from the helpers."""
 
     entries: list[_Entry] = field(default_factory=list)
     collection: tuple[Line, JsonObject] | None = None
+    from_helpers: Written | Gate | None = None
     #: Bytes of the file up to its end.
     offset: int = 0
 
@@ -168,7 +169,9 @@ class Loader:
         self._engine = engine
         self._hrefs = hrefs
         self._rules = Rules(settings, hrefs, tuple(bases), only)
-        self._helpers = Helpers(self._rules, helpers)
+        self._helpers = Helpers(
+            self._rules, helpers, write=not database.in_memory, may_write=lambda: not self._some_are_present
+        )
         self._if_present = if_present
         self._create = create
         self._on_refusal = on_refusal
@@ -187,6 +190,16 @@ class Loader:
         Raises:
             CollectionDoesNotExist: items name a collection that is neither there nor to be created.
         """
+        await asyncio.to_thread(self._database.begin_bulk)
+        try:
+            await self._load_files(files)
+        finally:
+            await asyncio.to_thread(self._database.end_bulk)
+        if self._tidied_at < (written := self.tally.loaded + self.tally.replaced) and written >= _TIDY_AFTER:
+            await self._catalog.tidy()
+        return self.tally
+
+    async def _load_files(self, files: Iterable[SourceFile]) -> None:
         before: _Slices | None = None
         with self._helpers:
             for file in files:
@@ -197,9 +210,6 @@ class Loader:
                     slices = _Slices(self, file, default, outcomes)
                     await self._load_slices(slices, done)
                 before = slices
-        if self._tidied_at < (written := self.tally.loaded + self.tally.replaced) and written >= _TIDY_AFTER:
-            await self._catalog.tidy()
-        return self.tally
 
     async def _load_slices(self, slices: _Slices, done: int) -> None:
         """Prepare the next slice while the one before is committed; never two at a time, lest they overtake."""
@@ -216,7 +226,12 @@ class Loader:
                 await asyncio.gather(writing, return_exceptions=True)
 
     async def _write(self, file: SourceFile, piece: _Slice, done: int) -> None:
-        if piece.collection is not None:
+        if isinstance(piece.from_helpers, Gate):
+            await asyncio.to_thread(self._helpers.open, piece.from_helpers)
+            return
+        if isinstance(piece.from_helpers, Written):
+            self.tally.loaded += piece.from_helpers.loaded
+        elif piece.collection is not None:
             await self._write_collection(file, *piece.collection)
         elif piece.entries:
             for collection_id in _by_collection(piece.entries):
@@ -243,8 +258,13 @@ class Loader:
         return prepare_document(self._rules, document, collection_id, length=len(line.text or b""))
 
     async def _write_items(self, file: SourceFile, entries: list[_Entry]) -> None:
+        items = {
+            collection_id: [entry.ready.prepared for entry in group]
+            for collection_id, group in _by_collection(entries).items()
+        }
+
         def add(tx: Connection) -> None:
-            self._put(tx, entries, OnConflict.ERROR)
+            self._catalog.add_new_items(tx, items)
 
         if not self._some_are_present:
             try:
@@ -412,25 +432,25 @@ class Loader:
 class _Slices:
     """Cuts a file into slices."""
 
-    def __init__(
-        self, loader: Loader, file: SourceFile, default: str | None, outcomes: Iterator[tuple[Line, Outcome | None]]
-    ) -> None:
+    def __init__(self, loader: Loader, file: SourceFile, default: str | None, outcomes: Iterator[Found]) -> None:
         """`default`: the collection of items that name none."""
         self.file = file
         self.default = default
         self._loader = loader
         self._outcomes = outcomes
-        self._held: tuple[Line, Outcome | None] | None = None
+        self._held: Found | None = None
 
     def next(self) -> _Slice | None:
         """The next slice; None at the end of the file."""
         piece, keys, size = _Slice(), set[tuple[str, str]](), 0
         held, self._held = self._held, None
         for line, outcome in chain([] if held is None else [held], self._outcomes):
-            if isinstance(outcome, Described):
+            if isinstance(outcome, Described | Written | Gate):
                 if piece.entries:
                     self._held = line, outcome
                     return piece
+                if not isinstance(outcome, Described):
+                    return _Slice(from_helpers=outcome, offset=line.offset)
                 self.default = default_after(outcome.document)
                 if not self._loader.wanted(outcome.document.get("id")):
                     continue

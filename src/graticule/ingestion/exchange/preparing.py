@@ -7,13 +7,14 @@ bytes. What cannot be decided from the line alone is left to the loader: `Open`.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
 
 from graticule.catalog import PreparedItem, prepare_item
+from graticule.catalog.wholes import Kind
 from graticule.errors import IngestionError, InvalidInputData
 from graticule.ingestion.validation import check_contents, check_shape
 from graticule.settings import Settings
@@ -25,9 +26,8 @@ from graticule.storage import ManagedHrefs
 #: A document that is this much shorter as a line than an Item may be need not be measured: JSON that is written anew
 #: grows where numbers do (1e15), and never so far.
 _ROOM_TO_GROW: Final = 8
-#: What an item holds in JSON that may name a blob of the catalog; in a line that was refused it may be escaped.
-_SIGNS_OF_BLOBS: Final[tuple[bytes, ...]] = (b"/blobs/", b"managed:")
-_SIGNS_IN_A_LINE: Final[tuple[bytes, ...]] = (b"blobs", b"managed:", b"\\u")
+#: What a line holds that may name a blob of the catalog, perhaps escaped.
+_SIGNS: Final[tuple[bytes, ...]] = (b"blobs", b"managed:", b"\\u")
 #: Members of the server's own: kept from the file, so that a round trip changes nothing; new where it has none.
 _OWN_OF_ITEMS: Final = ("_msft:ts", "_msft:etag")
 
@@ -93,9 +93,15 @@ class Open:
 
 Outcome = Refused | PassedOver | Described | Ready | Open
 
+#: Answers what a collection sums up.
+Keys = Callable[[str], Mapping[str, Kind]]
 
-def prepare_lines(rules: Rules, lines: Iterable[bytes]) -> Iterator[Outcome]:
-    """What becomes of each of these lines, which follow each other in a file."""
+
+def prepare_lines(rules: Rules, lines: Iterable[bytes], keys: Keys | None = None) -> Iterator[Outcome]:
+    """What becomes of each of these lines, which follow each other in a file.
+
+    With `keys` their shares in summaries are prepared too. What it answers may be wrong: the catalog looks.
+    """
     default: str | None = None
     for line in lines:
         document = read_document(line)
@@ -105,7 +111,7 @@ def prepare_lines(rules: Rules, lines: Iterable[bytes]) -> Iterator[Outcome]:
             default = default_after(document)
             yield Described(document)
         else:
-            yield _prepared(rules, line, document, default)
+            yield _prepared(rules, line, document, default, keys)
 
 
 def read_document(line: bytes) -> JsonObject | Refused:
@@ -125,23 +131,31 @@ def default_after(collection: JsonObject) -> str | None:
     return identity if isinstance(identity, str) else None
 
 
-def _prepared(rules: Rules, line: bytes, document: JsonObject, default: str | None) -> Outcome:
+def _prepared(rules: Rules, line: bytes, document: JsonObject, default: str | None, keys: Keys | None) -> Outcome:
     collection_id = document.get("collection") or default
     if collection_id is None:
         return Open()
-    outcome = prepare_document(rules, document, collection_id, length=len(line))
+    outcome = prepare_document(rules, document, collection_id, length=len(line), keys=keys)
     # Hrefs of blobs take another form first, and the item may have another size then.
-    if isinstance(outcome, Ready):
-        text, signs = outcome.prepared.doc, _SIGNS_OF_BLOBS
-    else:
-        text, signs = line, _SIGNS_IN_A_LINE
-    return Open() if any(sign in text for sign in signs) else outcome
+    may_name_blobs = _names_blobs(document) if isinstance(outcome, Ready) else any(map(line.__contains__, _SIGNS))
+    return Open() if may_name_blobs else outcome
 
 
-def prepare_document(rules: Rules, document: JsonObject, collection_id: object, *, length: int) -> Outcome:
+def _names_blobs(item: JsonObject) -> bool:
+    """May an asset of this checked item be a blob of the catalog? To look through all of its text takes longer."""
+    for asset in item.get("assets", {}).values():
+        href = asset["href"]
+        if "/blobs/" in href or "managed:" in href:
+            return True
+    return False
+
+
+def prepare_document(
+    rules: Rules, document: JsonObject, collection_id: object, *, length: int, keys: Keys | None = None
+) -> Outcome:
     """An item that names no blobs of this catalog, or whose hrefs are in the stored form already.
 
-    `length` is its line's, bytes.
+    `length` is its line's, bytes; `keys` as for `prepare_lines`.
     """
     if not isinstance(collection_id, str):
         error = InvalidInputData("The Item names no 'collection': say which with --collection.")
@@ -153,7 +167,8 @@ def prepare_document(rules: Rules, document: JsonObject, collection_id: object, 
         item = check_shape(document, collection_id)
         check_contents(item, settings, measured=length * _ROOM_TO_GROW <= settings.max_item_bytes)
         loaded, added = _loaded_item(item, collection_id)
-        return Ready(collection_id, prepare_item(loaded), added)
+        summed = None if keys is None else keys(collection_id)
+        return Ready(collection_id, prepare_item(loaded, summed), added)
     except IngestionError as exc:
         return Refused(document.get("id"), exc)
 

@@ -1,0 +1,241 @@
+"""Helpers that write: the catalog is the same as without, chunks are written in order, and others get their turn."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from graticule.database import Connection, Database, open_database
+from graticule.database.sqlite import SqliteConnection
+from graticule.ingestion.exchange import IfPresent, Loader, Refusal, Tally, find_files, helpers
+from graticule.ingestion.exchange.helper import Done, Helper, unpacked
+from graticule.ingestion.exchange.preparing import Ready, Rules
+from graticule.ingestion.exchange.turns import Turns
+from graticule.services import Services, open_services
+from graticule.settings import Settings
+from graticule.storage import ManagedHrefs
+from ingestion.exchange.documents import collection, item, write
+
+CHUNK = 10
+#: What a load writes, without the documents' own times and what depends on the order of keys.
+TABLES = {
+    "items": "SELECT coll, cell, t, te, id, x0, y0, x1, y1, cloud, platform, wkb FROM items ORDER BY coll, id",
+    "grid": "SELECT * FROM grid ORDER BY coll, cell",
+    "collstat": "SELECT * FROM collstat ORDER BY coll",
+    "facts": "SELECT f.coll, i.id, f.facts FROM item_facts f JOIN items i ON i.pk = f.pk ORDER BY i.coll, i.id",
+    "texts": "SELECT i.id, x.text FROM item_texts x JOIN items i ON i.pk = x.pk ORDER BY i.coll, i.id",
+    "words": "SELECT w.word, i.id FROM item_words w JOIN items i ON i.pk = w.pk ORDER BY w.word, i.coll, i.id",
+}
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helpers, "_CHUNK", CHUNK)
+    monkeypatch.setattr(helpers, "_ALONE", 1)
+    monkeypatch.setattr(helpers, "_MEANWHILE", 0)
+
+
+def documents(count: int) -> Iterator[Any]:
+    """Two collections by turns; one sums up a property of its own, and some items have text."""
+    yield collection("c", summaries={"colour": ["red"], "heat": {"minimum": 0, "maximum": 1}})
+    yield collection("d")
+    for number in range(count):
+        properties: dict[str, Any] = {
+            "datetime": f"2020-01-{number % 28 + 1:02}T00:00:00Z",
+            "colour": f"colour {number % 7}",
+            "heat": number / 10,
+            "gsd": [10, 10.0, "x"][number % 3],
+        }
+        if number % 4 == 0:
+            properties["title"] = f"Scene number {number}"
+        yield item(number, "cd"[number % 2], properties=properties)
+
+
+async def load(
+    folder: Path, path: Path, count: int, rule: IfPresent = IfPresent.ERROR
+) -> tuple[Tally, list[tuple[int, str]]]:
+    refusals: list[Refusal] = []
+    async with open_services(Settings(data_dir=folder)) as services:
+        tally = await loader(services, count, refusals, rule).load(find_files(path))
+    return tally, [(refusal.line, refusal.code) for refusal in refusals]
+
+
+def loader(services: Services, count: int, refusals: list[Refusal], rule: IfPresent = IfPresent.ERROR) -> Loader:
+    return Loader(
+        settings=services.settings,
+        database=services.database,
+        catalog=services.catalog,
+        engine=services.engine,
+        hrefs=services.hrefs,
+        bases=[],
+        if_present=rule,
+        helpers=count,
+        on_refusal=refusals.append,
+    )
+
+
+def tables(folder: Path) -> dict[str, Any]:
+    database = open_database(Settings(data_dir=folder))
+
+    def read(tx: Connection) -> dict[str, Any]:
+        found: dict[str, Any] = {name: [tuple(row) for row in tx.all(sql)] for name, sql in TABLES.items()}
+        found["wholes"] = [orjson.loads(row[0]) for row in tx.all("SELECT whole FROM collection_facts ORDER BY coll")]
+        return found
+
+    try:
+        return database.read_now(read)
+    finally:
+        database.close()
+
+
+async def test_helpers_leave_the_same_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here: list[int] = []
+    real = Loader._write_items
+
+    async def counting(self: Loader, file: Any, entries: Any) -> None:
+        here.append(len(entries))
+        await real(self, file, entries)
+
+    monkeypatch.setattr(Loader, "_write_items", counting)
+    path = write(tmp_path / "all.ndjson", documents(200))
+    alone = await load(tmp_path / "alone", path, 0)
+    assert sum(here) == 200
+    here.clear()
+    helped = await load(tmp_path / "helped", path, 2)
+    assert helped == alone
+    assert alone[0].loaded == 200
+    assert sum(here) < CHUNK  # only those before the helpers were written here
+    assert tables(tmp_path / "helped") == tables(tmp_path / "alone")
+
+
+@pytest.mark.parametrize("rule", list(IfPresent))
+async def test_of_ids_that_are_taken_or_come_twice_the_rule_decides_as_ever(tmp_path: Path, rule: IfPresent) -> None:
+    first = write(tmp_path / "first.ndjson", documents(25))
+    changed = [document | {"bbox": [0, 0, 9, 9]} for document in documents(60) if "geometry" in document]
+    twice = [*documents(60), *changed[40:45], *documents(90)]
+    second = write(tmp_path / "second.ndjson", twice)
+    found = []
+    for name, count in (("alone", 0), ("helped", 2)):
+        await load(tmp_path / name, first, 0)
+        found.append((await load(tmp_path / name, second, count, rule), tables(tmp_path / name)))
+    assert found[0] == found[1]
+    assert found[0][0][0].loaded == 90 - 25
+
+
+async def test_lines_that_are_refused_are_told_in_order_with_their_numbers(tmp_path: Path) -> None:
+    lines: list[Any] = list(documents(80))
+    for place in (20, 33, 34, 61):
+        lines[place] = "{no json"
+    lines[47] = lines[47] | {"geometry": {"type": "Point", "coordinates": [500, 0]}}
+    path = write(tmp_path / "all.ndjson", lines)
+    tally, refusals = await load(tmp_path / "data", path, 2)
+    assert refusals == [
+        (21, "InvalidInputData"), (34, "InvalidInputData"), (35, "InvalidInputData"), (48, "StacValidationFailed"),
+        (62, "InvalidInputData"),
+    ]  # fmt: skip
+    assert (tally.loaded, tally.refused) == (75, 5)
+
+
+async def test_a_missing_collection_ends_the_load_and_its_helpers(tmp_path: Path) -> None:
+    lines = [*documents(60), item(900, "nowhere"), *(item(number) for number in range(1000, 1100))]
+    path = write(tmp_path / "all.ndjson", lines)
+    with pytest.raises(Exception, match="Collection 'nowhere' does not exist"):
+        await load(tmp_path / "data", path, 2)
+
+
+async def test_another_writer_waits_for_few_chunks(tmp_path: Path) -> None:
+    path = write(tmp_path / "all.ndjson", documents(3_000))
+    waited: list[int] = []
+    stop = threading.Event()
+
+    def write_beside(database: Database) -> None:
+        def count(tx: Connection) -> int:
+            return int(tx.value("SELECT coalesce(sum(n), 0) FROM collstat"))
+
+        def change(tx: Connection) -> int:
+            tx.execute("UPDATE collections SET updated = updated")
+            return count(tx)
+
+        while not stop.is_set():
+            before = database.read_now(count)
+            waited.append(database.write_now(change) - before)
+
+    async with open_services(Settings(data_dir=tmp_path / "data")) as services:
+        beside = open_database(services.settings, readers=1)
+        thread = threading.Thread(target=write_beside, args=(beside,))
+        thread.start()
+        try:
+            tally = await loader(services, 2, []).load(find_files(path))
+        finally:
+            stop.set()
+            thread.join()
+            beside.close()
+    assert tally.loaded == 3_000
+    assert any(waited)  # it did write in the middle
+    assert max(waited) <= 50 * CHUNK
+
+
+@pytest.mark.parametrize("trouble", ["nothing", "a refresh is due", "the disk is full"])
+async def test_a_helper_hands_back_what_it_cannot_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    await load(tmp_path, write(tmp_path / "first.ndjson", documents(4)), 0)
+    rules = Rules(Settings(data_dir=tmp_path), ManagedHrefs("0123456789abcdef"), (), None)
+    turns = Turns(multiprocessing.get_context("spawn"))
+    turns.give(0)
+    helper = Helper(rules, turns)
+    assert helper._database is not None
+    if trouble == "a refresh is due":
+        helper._database.write_now(lambda tx: tx.execute("UPDATE collection_facts SET stale = 2"))
+    elif trouble == "the disk is full":
+
+        def fail(*_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        monkeypatch.setattr(SqliteConnection, "insert", fail)
+    texts = [orjson.dumps(item(number)) for number in range(100, 103)]
+    answer = helper.work(0, texts, write=True)
+    count = helper._database.read_now(lambda tx: tx.value("SELECT count(*) FROM items WHERE id LIKE 'item-00010%'"))
+    told = helper._database.read_now(lambda tx: tx.value("SELECT sum(told) FROM collection_facts"))
+    helper._database.close()
+    assert told == 0  # nobody was told, as no job was made
+    if trouble == "nothing":
+        assert answer == Done(3, [])
+        assert count == 3
+        assert turns.wait(1)
+    else:
+        outcomes = [unpacked(outcome) for outcome in answer]
+        ready = [outcome.prepared.item["id"] for outcome in outcomes if isinstance(outcome, Ready)]
+        assert ready == ["item-000100", "item-000101", "item-000102"]
+        assert count == 0
+        assert turns._turn.value == 0  # the loader gives it on when it has written them
+
+
+def test_turns_come_in_order_and_end() -> None:
+    turns = Turns(multiprocessing.get_context("spawn"))
+    order: list[int] = []
+
+    def wait(number: int) -> None:
+        if turns.wait(number):
+            order.append(number)
+            turns.give(number + 1)
+
+    threads = [threading.Thread(target=wait, args=(number,)) for number in (3, 1, 0, 2, 9)]
+    for thread in threads:
+        thread.start()
+    turns.give(0)
+    for thread in threads[:4]:
+        thread.join()
+    assert order == [0, 1, 2, 3]
+    turns.end()
+    threads[4].join()
+    turns.give(9)
+    assert not turns.wait(9)
+    assert order == [0, 1, 2, 3]
