@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Final
 
 import numpy as np
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.warp import transform_bounds
 from rio_tiler.models import ImageData
 from rio_tiler.mosaic.methods import PixelSelectionMethod
+from rio_tiler.mosaic.methods.base import MosaicMethodBase
+from rio_tiler.mosaic.methods.defaults import FirstMethod
 from rio_tiler.utils import resize_array
 
 from graticule.errors import OutsideData
-from graticule.tiler.jobs import Job, Point
+from graticule.tiler.jobs import Job, Layer, Point
 from graticule.tiler.reading import Datasets, LayerReader
 
 _POINT: Final = Point
+_DEGREES: Final = CRS.from_epsg(4326)
 
 
 def read_image(job: Job, datasets: Datasets) -> tuple[ImageData, tuple[str, ...]]:
@@ -33,6 +40,8 @@ def read_image(job: Job, datasets: Datasets) -> tuple[ImageData, tuple[str, ...]
     for at, layer in enumerate(job.layers):
         if used and time.monotonic() > until:
             break
+        if first is not None and method.exit_when_filled and not _may_show(layer, method, first):
+            continue
         try:
             image = _layer(job, at, datasets)
         except OutsideData:
@@ -52,6 +61,28 @@ def read_image(job: Job, datasets: Datasets) -> tuple[ImageData, tuple[str, ...]
     merged = ImageData(method.data, bounds=first.bounds, crs=first.crs, cutline_mask=first.cutline_mask)
     merged.band_names = first.band_names if merged.count == first.count else [f"b{n + 1}" for n in range(merged.count)]
     return merged, tuple(used)
+
+
+def _may_show(layer: Layer, method: MosaicMethodBase, first: ImageData) -> bool:
+    """Can a layer have pixels where those above it have none? Only `first` knows without looking at them."""
+    if not isinstance(method, FirstMethod) or layer.bounds is None or method.mosaic is None:
+        return True
+    if first.bounds is None or first.crs is None:
+        return True
+    west, south, east, north = layer.bounds
+    if west > east:
+        return True
+    missing = np.ma.getmaskarray(method.mosaic).any(axis=0)
+    try:
+        box = transform_bounds(_DEGREES, first.crs, west, south, east, north, densify_pts=21)
+    except RasterioError:  # it lies where this system has no coordinates
+        return True
+    left, bottom, right, top = first.bounds
+    across, down = missing.shape[1] / (right - left), missing.shape[0] / (top - bottom)
+    # Pixels around it count too: the box of an item is rounded, and resampling looks aside.
+    columns = math.floor((box[0] - left) * across) - 2, math.ceil((box[2] - left) * across) + 2
+    rows = math.floor((top - box[3]) * down) - 2, math.ceil((top - box[1]) * down) + 2
+    return bool(missing[max(rows[0], 0) : max(rows[1], 0), max(columns[0], 0) : max(columns[1], 0)].any())
 
 
 def _layer(job: Job, at: int, datasets: Datasets) -> ImageData:

@@ -49,13 +49,13 @@ def answer(
     plan = plan_of(tx, dialect, search, strict=strict)
     question, conditions, collections, order = plan.question, plan.conditions, plan.collections, plan.order
     candidates = SqlCandidates(tx, dialect, question, conditions)
-    source = _Source(tx, dialect, question, conditions, collections, candidates, order)
+    source = Source(tx, dialect, question, conditions, collections, candidates, order)
     scan = Scan(scan_limit)
     rows, token = source.page(search, scan)
     stopped = tx.limit is not None and tx.limit.is_over()
     if tx.limit is not None:
         tx.limit.extend()  # what was found is read to the end
-    docs = _documents(tx, dialect, rows, page_bytes)
+    docs = documents(tx, dialect, rows, page_bytes)
     matched, estimate = None, None
     if search.token is None and token is None:
         matched = len(rows)
@@ -76,7 +76,7 @@ def answer(
     return ItemPage(docs, names, token, matched, estimate)
 
 
-def _documents(tx: Connection, dialect: Dialect, rows: Sequence[Row], most: int) -> list[bytes]:
+def documents(tx: Connection, dialect: Dialect, rows: Sequence[Row], most: int) -> list[bytes]:
     """The documents of the first rows, as many as fit into `most` bytes, and at least one."""
     docs: list[bytes] = []
     size, step = 0, _FIRST_DOCUMENTS
@@ -93,7 +93,7 @@ def _documents(tx: Connection, dialect: Dialect, rows: Sequence[Row], most: int)
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
     """Where the rows of a page come from."""
 
     tx: Connection
