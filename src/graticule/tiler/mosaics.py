@@ -72,7 +72,7 @@ def _may_show(layer: Layer, method: MosaicMethodBase, first: ImageData) -> bool:
     west, south, east, north = layer.bounds
     if west > east:
         return True
-    missing = np.ma.getmaskarray(method.mosaic).any(axis=0)
+    missing = np.any(np.ma.getmaskarray(method.mosaic), axis=0)
     try:
         box = transform_bounds(_DEGREES, first.crs, west, south, east, north, densify_pts=21)
     except RasterioError:  # it lies where this system has no coordinates

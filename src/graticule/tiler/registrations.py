@@ -116,7 +116,11 @@ class Registrations:
         return found
 
     async def usage(self, search_id: str) -> Usage:
-        """How often it was used, and when last; what other processes counted arrives within seconds. Raises NotFound."""
+        """How often it was used, and when last; what other processes counted arrives within seconds.
+
+        Raises:
+            NotFound: nobody registered it.
+        """
         await self.flush()
         row = await self._database.read(lambda tx: tx.one(_USAGE, {"id": search_id}))
         if row is None:
@@ -169,20 +173,20 @@ def read_registration(body: Mapping[str, Any]) -> Registration:
     for alias, name in _ALIASES.items():
         if body.get(alias) is not None:
             given.setdefault(name, body[alias])
-    search = parse_search(given)
-    document = _canonical(given, search)
+    document = _canonical(given, parse_search(given))
     metadata = _metadata(body.get("metadata"))
     # What is registered for is part of it, or one caller would change the name and the zooms of another's.
     named = [document] if metadata == _DEFAULT_METADATA else [document, metadata]
     digest = hashlib.sha256(orjson.dumps(named, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
-    return Registration(digest, document, metadata, search)
+    return Registration(digest, document, metadata, parse_search(document))
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------
 
 _EXISTS: Final = "SELECT 1 FROM registered_searches WHERE id = :id"
 _KEEP: Final = """
-    INSERT INTO registered_searches(id, search, metadata, created, lastused) VALUES (:id, :search, :metadata, :now, :now)
+    INSERT INTO registered_searches(id, search, metadata, created, lastused)
+    VALUES (:id, :search, :metadata, :now, :now)
     ON CONFLICT (id) DO NOTHING"""
 _READ: Final = "SELECT search, metadata FROM registered_searches WHERE id = :id"
 _USAGE: Final = "SELECT usecount, lastused FROM registered_searches WHERE id = :id"

@@ -74,7 +74,7 @@ class Tiler:
 
         `mosaic` is the id of one that the collection's configuration has: only its items are meant. Raises NotFound.
         """
-        cql = []
+        cql: list[JsonObject] = []
         if mosaic is not None:
             found = await self._database.read(lambda tx: store.entry(tx, collection_id, Kind.MOSAIC, mosaic))
             cql = found.get("cql") or []

@@ -156,7 +156,7 @@ def _signed(path: str, handler: Handler, summary: str, query: tuple[str, ...], o
 
 
 def preview_searches_of(prefix: str, family: str) -> Iterator[Endpoint]:
-    """A registered search as the preview version has it; two documents come without a tile matrix set too, for links."""
+    """A registered search as the preview version has it; documents without a tile matrix set too, for its links."""
     yield _get(f"{prefix}/info", searches.search_info, "Describe a search", (), f"{family}_info")
     for endpoint in preview_tiles_of(prefix, family):
         yield replace(endpoint, query=(*endpoint.query, *_M, *_K))
