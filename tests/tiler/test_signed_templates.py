@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 from xml.etree import ElementTree as ET
 
 import morecantile
@@ -18,6 +21,8 @@ from rasterio.windows import from_bounds
 from tiler.served import COLLECTION, Tiled, bounds_of, decoded
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.filterwarnings("ignore::UserWarning")]
+
+Box = tuple[float, float, float, float]
 
 WMTS = "{http://www.opengis.net/wmts/1.0}"
 
@@ -61,7 +66,9 @@ def test_a_signed_template_draws_without_a_token(mosaics: Tiled, signed: str) ->
 
 
 def test_it_holds_for_every_tile_scale_format_and_order_of_parameters(mosaics: Tiled) -> None:
-    (template,) = tilejson(mosaics, rescale=["0,200", "0,100"], pixel_selection="mean", tile_format="webp")["tiles"]
+    (template,) = tilejson(mosaics, rescale=["0,200", "0,100", "0,50"], pixel_selection="mean", tile_format="webp")[
+        "tiles"
+    ]
     west, south, east, north = bounds_of(mosaics.file("whole", "image"))
     for z in (5, 9):
         x, y, _ = morecantile.tms.get("WebMercatorQuad").tile((west + east) / 2, (south + north) / 2, z)
@@ -95,7 +102,7 @@ def test_it_holds_for_every_tile_scale_format_and_order_of_parameters(mosaics: T
 )
 def test_what_was_changed_is_refused(signed: str, changed: Any) -> None:
     answer = bare(changed(signed))
-    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "SignatureRefused"), answer.text
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "AuthenticationFailed"), answer.text
 
 
 def test_it_opens_nothing_but_pictures(mosaics: Tiled, signed: str) -> None:
@@ -164,10 +171,11 @@ def test_gdal_reads_wmts(mosaics: Tiled, kind: str) -> None:
     }[kind]
     address = capabilities(mosaics, prefix, minzoom=4, maxzoom=8)
     assert re.search("[Bb]earer", address) is None
+    box = scene(mosaics)
     with rasterio.open(f"WMTS:{address},layer=default") as dataset:
         assert dataset.crs.to_epsg() == 3857
-        picture = read(dataset, mosaics)
-    assert_shows_the_scene(picture, mosaics)
+        picture = read(dataset, box)
+    assert_shows_the_scene(picture, mosaics, box)
 
 
 def test_gdal_reads_xyz(mosaics: Tiled) -> None:
@@ -180,21 +188,26 @@ def test_gdal_reads_xyz(mosaics: Tiled) -> None:
       <LowerRightY>-{half}</LowerRightY><TileLevel>8</TileLevel><TileCountX>1</TileCountX><TileCountY>1</TileCountY>
       <YOrigin>top</YOrigin></DataWindow><Projection>EPSG:3857</Projection><BlockSizeX>256</BlockSizeX>
       <BlockSizeY>256</BlockSizeY><BandsCount>4</BandsCount><ZeroBlockHttpCodes>204,404</ZeroBlockHttpCodes></GDAL_WMS>"""
+    box = scene(mosaics)
     with rasterio.open(description) as dataset:
-        picture = read(dataset, mosaics)
-    assert_shows_the_scene(picture, mosaics)
+        picture = read(dataset, box)
+    assert_shows_the_scene(picture, mosaics, box)
 
 
-def read(dataset: Any, catalog: Tiled) -> np.ndarray[Any, Any]:
+def scene(catalog: Tiled) -> Box:
+    """Around the scene in EPSG:3857, metres."""
+    box: Box = transform_bounds("EPSG:4326", "EPSG:3857", *bounds_of(catalog.file("whole", "image")))
+    return box
+
+
+def read(dataset: Any, box: Box) -> np.ndarray[Any, Any]:
     """What a map shows of the scene, at about zoom 8: rows, columns, bands."""
-    box = transform_bounds("EPSG:4326", "EPSG:3857", *bounds_of(catalog.file("whole", "image")))
     window = from_bounds(*box, transform=dataset.transform)
     bands: np.ndarray[Any, Any] = dataset.read(window=window, out_shape=(dataset.count, 256, 256), boundless=False)
     return bands.transpose(1, 2, 0)
 
 
-def assert_shows_the_scene(picture: np.ndarray[Any, Any], catalog: Tiled) -> None:
-    box = transform_bounds("EPSG:4326", "EPSG:3857", *bounds_of(catalog.file("whole", "image")))
+def assert_shows_the_scene(picture: np.ndarray[Any, Any], catalog: Tiled, box: Box) -> None:
     path = f"bbox/{','.join(map(str, box))}/256x256.png"
     answer = catalog.mosaic(path, assets="image", coord_crs="epsg:3857", dst_crs="epsg:3857")
     expected = decoded(answer.content).astype(int)
@@ -203,3 +216,34 @@ def assert_shows_the_scene(picture: np.ndarray[Any, Any], catalog: Tiled) -> Non
     assert abs((expected[..., -1] > 0).mean() - (picture[..., -1] > 0).mean()) < 0.05
     difference = np.abs(expected[..., :3] - picture[..., :3].astype(int))[seen]
     assert np.median(difference) < 12, "the same scene, resampled once more"
+
+
+@pytest.mark.parametrize("kind", ["wmts", "xyz"])
+def test_qgis_draws_a_private_collection(mosaics: Tiled, tmp_path: Path, kind: str) -> None:
+    """Needs QGIS, a gigabyte: name the Python that has its bindings with GRATICULE_TEST_QGIS (/usr/bin/python3)."""
+    python = os.environ.get("GRATICULE_TEST_QGIS")
+    if not python:
+        pytest.skip("GRATICULE_TEST_QGIS is not set")
+    if kind == "wmts":
+        address = capabilities(mosaics, f"data/mosaic/collections/{COLLECTION}", minzoom=4, maxzoom=8)
+        uri = "crs=EPSG:3857&format=image/png&layers=default&styles=default&tileMatrixSet=WebMercatorQuad"
+    else:
+        (address,) = tilejson(mosaics, tile_format="png")["tiles"]
+        uri = "type=xyz&zmin=4&zmax=9"
+    # QGIS widens what has another shape than its picture.
+    left, bottom, right, top = scene(mosaics)
+    x, y, half = (left + right) / 2, (bottom + top) / 2, max(right - left, top - bottom) / 2
+    box = x - half, y - half, x + half, y + half
+    drawn = tmp_path / "drawn.png"
+    script = Path(__file__).with_name("qgis_draw.py")
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run(
+        [python, str(script), f"{uri}&url={quote(address, safe='')}", ",".join(map(str, box)), str(drawn)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert_shows_the_scene(decoded(drawn.read_bytes()), mosaics, box)
