@@ -142,7 +142,7 @@ def viewports(url: str, session: requests.Session, administrator: requests.Sessi
     for most in (35, items):
         body = {"minZoom": 0, "maxItemsPerTile": most, "defaultLocation": None}
         administrator.put(settings, json=body).raise_for_status()
-        query = {"assets": "image", "items_limit": min(most, 10_000), "tile_format": "png"}
+        query = {"assets": "image", "items_limit": str(min(most, 10_000)), "tile_format": "png"}
         (template,) = session.get(document, params=query).json()["tiles"]
         for zoom in (4, 6, 8):
             begun = time.perf_counter()

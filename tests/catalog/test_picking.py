@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -39,7 +40,7 @@ def stack(put: Put, item_factory: ItemFactory) -> None:
 
 
 def names(catalog: SqlCatalog, search: Search | None = None, **wanted: Any) -> list[str]:
-    asked = Wanted(**{"around": BBox(0, 0, 10, 10), "most": 100} | wanted)
+    asked = replace(Wanted(around=BBox(0, 0, 10, 10), most=100), **wanted)
     found = asyncio.run(catalog.pick(search or Search(collections=("a",)), asked))
     return [orjson.loads(item)["id"] for item in found]
 
@@ -94,8 +95,8 @@ class TestPicking:
 def test_footprints_across_the_antimeridian_cover_what_lies_there(
     catalog: SqlCatalog, put: Put, item_factory: ItemFactory
 ) -> None:
-    halves = {"type": "MultiPolygon", "coordinates": [square(170, 0, 180, 10)["coordinates"]] * 1}
-    halves["coordinates"] = [square(170, 0, 180, 10)["coordinates"], square(-180, 0, -170, 10)["coordinates"]]
+    parts = [square(170, 0, 180, 10)["coordinates"], square(-180, 0, -170, 10)["coordinates"]]
+    halves = {"type": "MultiPolygon", "coordinates": parts}
     put(
         "a",
         item_factory("split", {"datetime": "2024-01-03T00:00:00Z"}, geometry=halves),

@@ -127,8 +127,8 @@ class _Part:
         )
         parameters = replace(job.parameters, coord_crs=self.crs, dst_crs=self.crs, width=self.width, height=self.height)
         image = LayerReader(job.layers[at], job.selection, parameters, datasets, job.max_pixels).image(box)
-        whole = np.ma.masked_all((image.count, self.size, self.size), dtype=image.array.dtype)
-        whole.data[:] = 0
+        shape = (image.count, self.size, self.size)
+        whole = np.ma.MaskedArray(np.zeros(shape, image.array.dtype), mask=np.ones(shape, bool))
         rows, columns = slice(self.row, self.row + self.height), slice(self.column, self.column + self.width)
         whole[:, rows, columns] = image.array
         found = ImageData(whole, bounds=self.tile, crs=CRS.from_string(self.crs))
@@ -146,7 +146,7 @@ def _part_of_tile(job: Job, layer: Layer, tile: Tile) -> _Part | None:
     crs, size = tms.rasterio_crs.to_string(), _TILE_SIZE * job.parameters.scale
     if not crs.startswith("EPSG:"):
         return None
-    left, bottom, right, top = bounds = tms.xy_bounds(Place(tile.x, tile.y, tile.z))
+    left, bottom, right, top = tms.xy_bounds(Place(tile.x, tile.y, tile.z))
     try:
         box = transform_bounds(_DEGREES, tms.rasterio_crs, *layer.bounds, densify_pts=21)
     except RasterioError:
@@ -161,7 +161,7 @@ def _part_of_tile(job: Job, layer: Layer, tile: Tile) -> _Part | None:
     width, height = min(last[0], size) - column, min(last[1], size) - row
     if width <= 0 or height <= 0 or width * height > _PART_OF_TILE * size * size:
         return None
-    return _Part(tuple(bounds), crs, size, column, row, width, height)
+    return _Part((left, bottom, right, top), crs, size, column, row, width, height)
 
 
 def _fitted(image: ImageData, first: ImageData) -> np.ma.MaskedArray:
