@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -10,6 +12,9 @@ import pytest
 from graticule.database import Database
 from graticule.errors import GraticuleError, NotFound
 from graticule.tiler.registrations import Registrations, read_registration
+from graticule.tiler.static_images import StaticImages, forget_images
+
+OpenDatabase = Callable[[str], AbstractContextManager[Database]]
 
 FILTER = {"op": "=", "args": [{"property": "collection"}, "naip"]}
 SEARCH = {
@@ -77,7 +82,13 @@ def test_what_cannot_be_searched_is_refused_by_name(member: str, value: Any) -> 
     assert (refused.value.target or "").split(".")[0] == member
 
 
-def test_a_search_outlives_the_process_and_uses_are_counted(database: Database) -> None:
+@pytest.mark.parametrize("kind", ["disk", "postgres"])
+def test_a_search_outlives_the_process_and_uses_are_counted(kind: str, open_database: OpenDatabase) -> None:
+    with open_database(kind) as database:
+        check_that_it_is_kept(database)
+
+
+def check_that_it_is_kept(database: Database) -> None:
     async def first() -> str:
         clock = iter(range(1_000_000, 9_000_000, 1_000_000)).__next__
         registrations = Registrations(database, clock=clock)
@@ -100,3 +111,22 @@ def test_a_search_outlives_the_process_and_uses_are_counted(database: Database) 
                 await registrations.get(unknown)
 
     asyncio.run(second(asyncio.run(first())))
+
+
+@pytest.mark.parametrize("kind", ["disk", "postgres"])
+def test_static_images_are_kept_until_their_collection_goes(kind: str, open_database: OpenDatabase) -> None:
+    body = {"cql": {}, "render_params": "assets=image&rescale=0,5", "cols": 20.0, "rows": 10, "zoom": 4}
+
+    async def ask(database: Database) -> None:
+        images = StaticImages(database)
+        made = await images.add("a", body)
+        assert made == await images.add("a", body) == await StaticImages(database).get("a", made.id)
+        assert (made.columns, made.rows, made.pairs) == (20, 10, (("assets", "image"), ("rescale", "0,5")))
+        with pytest.raises(NotFound):
+            await images.get("b", made.id)
+        await database.write(lambda tx: forget_images(tx, "a"))
+        with pytest.raises(NotFound):
+            await images.get("a", made.id)
+
+    with open_database(kind) as database:
+        asyncio.run(ask(database))
