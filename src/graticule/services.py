@@ -16,6 +16,7 @@ from graticule.access import (
     Identity,
     Issuer,
     ManagedIdentity,
+    TemplateSigner,
     Tokens,
     open_identity,
     open_issuer,
@@ -34,6 +35,7 @@ from graticule.settings import Settings
 from graticule.sources import Sources
 from graticule.storage import AssetStore, ManagedHrefs
 from graticule.tiler import Tiler
+from graticule.tiler.static_images import forget_images
 from graticule.workflows import Engine
 
 
@@ -52,6 +54,7 @@ class Services:
     identity: Identity
     managed_identity: ManagedIdentity
     tokens: Tokens
+    templates: TemplateSigner
     ingestion: Ingestion
     updater: Updater
     collection_assets: CollectionAssets
@@ -63,6 +66,7 @@ class Services:
     def forget_collection(self, tx: Connection, collection_id: str) -> None:
         """Clear what other rooms keep for a collection that is being deleted."""
         forget_collection(tx, collection_id)
+        forget_images(tx, collection_id)
 
 
 @asynccontextmanager
@@ -92,7 +96,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         store = AssetStore.local(settings.assets_dir)
         updater = Updater(settings=settings, catalog=catalog, hrefs=hrefs)
         engine.declare(*TASKS)
-        tiler = await stack.enter_async_context(Tiler(settings=settings, catalog=catalog, store=store, hrefs=hrefs))
+        tiler = await stack.enter_async_context(
+            Tiler(settings=settings, database=database, catalog=catalog, assets=store, hrefs=hrefs)
+        )
+        tokens = open_tokens(database, sealer, settings)
         yield Services(
             settings=settings,
             sealer=sealer,
@@ -104,7 +111,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             issuer=issuer,
             identity=open_identity(issuer, settings),
             managed_identity=open_managed_identity(database, sealer, settings, issuer),
-            tokens=open_tokens(database, sealer, settings),
+            tokens=tokens,
+            templates=TemplateSigner(tokens, settings),
             ingestion=Ingestion(
                 settings=settings,
                 database=database,

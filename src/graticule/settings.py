@@ -135,6 +135,10 @@ class Settings(BaseSettings):
     sas_default_minutes: int = Field(1440, ge=1, description="Life of a signed URL when the request names none.")
     sas_max_minutes: int = Field(7 * 1440, ge=1, description="Longest life of a signed URL that may be asked for.")
 
+    tile_token_minutes: int = Field(
+        60, ge=1, description="Life of a signed tile template (sign=true) when the request names no duration."
+    )
+
     @field_validator("trusted_proxies", "audience", "oidc_algorithms", "fetch_allow", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:

@@ -58,6 +58,14 @@ PREVIEW_ITEM = {
     f"POST crop/{_SIZE}{_FORMAT}",
     f"GET {_POINT}",
 }
+#: What a registered search has in the preview version (api.md 7); its documents also without a set, for its links.
+PREVIEW_SEARCH = {
+    "GET info",
+    f"GET tiles/{_TMS}/{_ZXY}{_SCALE}{_FORMAT}",
+    *(f"GET {grid}{name}" for grid in (f"{_TMS}/", "") for name in ("tilejson.json", "WMTSCapabilities.xml")),
+    f"GET tiles/{_TMS}/{_ZXY}/assets",
+    "GET {longitude:number},{latitude:number}/assets",
+}
 
 
 def _below(prefix: str, names: set[str]) -> set[str]:
@@ -68,6 +76,11 @@ DATA_ROUTES = {
     "GET /data/tile-matrix-sets",
     f"GET /data/tile-matrix-sets/{_TMS}",
     *_below("/data/mosaic/collections/{collectionId}/items/{itemId}", TARGET | ITEM),
-    *_below("/data/mosaic/collections/{collectionId}", TARGET | MOSAIC),
+    *_below("/data/mosaic/collections/{collectionId}", TARGET | MOSAIC | {"GET info"}),
+    *_below("/data/mosaic/searches/{searchId}", TARGET | MOSAIC | {"GET info"}),
+    *_below("/data/mosaic/{searchId}", PREVIEW_SEARCH),
+    "POST /data/mosaic/register",
+    "POST /data/collections/{collectionId}/image/static",
+    "GET /data/collections/{collectionId}/image/static/{imageId}",
     *_below("/data/collections/{collectionId}/items/{itemId}", PREVIEW_ITEM | ITEM),
 }

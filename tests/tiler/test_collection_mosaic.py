@@ -105,7 +105,11 @@ def test_the_items_of_an_area_are_named_newest_first(catalog: Tiled, tile: morec
         assert set(found[0]) == {"id", "bbox", "assets", "collection"}
         assert found[0]["assets"]["image"]["href"].startswith(f"{catalog.served.url}/blobs/")
     box = ",".join(map(str, bounds_of(catalog.file("whole", "image"))))
-    assert [entry["id"] for entry in catalog.mosaic(f"bbox/{box}/assets").json()] == list(ITEMS)
+    everything = {"exitwhenfull": "false", "skipcovered": "false"}
+    assert [entry["id"] for entry in catalog.mosaic(f"bbox/{box}/assets", **everything).json()] == list(ITEMS)
+    shown = [entry["id"] for entry in catalog.mosaic(f"bbox/{box}/assets").json()]
+    assert shown == [item for item in ITEMS if item in shown]
+    assert shown[0] == "second"
     assert catalog.mosaic("bbox/0,0,1,1/assets").json() == []
 
 

@@ -11,6 +11,7 @@ from graticule.access.issuer import Issuer, open_issuer
 from graticule.access.managed_identity import ManagedIdentity, open_managed_identity
 from graticule.access.roles import Principal, Role, require
 from graticule.access.signing import sign_document, sign_href
+from graticule.access.templates import TemplateSigner
 from graticule.access.tls import prepare_tls, tls_files
 from graticule.access.tokens import Tokens, open_tokens
 
@@ -20,6 +21,7 @@ __all__ = [
     "ManagedIdentity",
     "Principal",
     "Role",
+    "TemplateSigner",
     "Tokens",
     "open_identity",
     "open_issuer",

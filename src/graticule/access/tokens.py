@@ -118,6 +118,19 @@ class Tokens:
         await self._database.write(lambda tx: write_state(tx, _GENERATION, name))
         self._generation = self._derive(name)
 
+    async def sign_text(self, text: str) -> str:
+        """A signature of another kind than those of blobs, 43 characters that URLs need not encode."""
+        generation = await self._current(max_age=0)
+        return _text_signature(generation.key, text)
+
+    async def has_signed(self, text: str, signature: str) -> bool:
+        """Is it from `sign_text`, and not revoked?"""
+        for max_age in (_GENERATION_AGE, _GENERATION_RECHECK):
+            generation = await self._current(max_age)
+            if hmac.compare_digest(signature.encode(), _text_signature(generation.key, text).encode()):
+                return True
+        return False
+
     def minutes(self, asked: int | None) -> int:
         """The life of a token for what a request asked for.
 
@@ -214,6 +227,12 @@ def _signature(key: bytes, token: dict[str, str], container: str, blob: str) -> 
     # A JSON array, so that no two lists of parts read the same.
     text = json.dumps([*(token[name] for name in SIGNED_PARAMETERS), container, blob], ensure_ascii=True)
     return hmac.digest(key, text.encode("ascii"), "sha256")
+
+
+def _text_signature(key: bytes, text: str) -> str:
+    # Under a key of its own: no text that is signed for a blob can be one of these.
+    of_texts = hmac.digest(key, b"texts", "sha256")
+    return base64.urlsafe_b64encode(hmac.digest(of_texts, text.encode("ascii"), "sha256")).decode().rstrip("=")
 
 
 def _seconds(text: str) -> float:

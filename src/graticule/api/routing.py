@@ -22,6 +22,7 @@ from starlette.routing import Match, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from graticule.access import Principal, Role, require
+from graticule.access.templates import EXPIRES, SIGNATURE
 from graticule.api.errors import envelope, error_response
 from graticule.api.links import Links, base_url
 from graticule.api.versions import api_version
@@ -152,6 +153,8 @@ class Endpoint:
     status: int = 200  #: of success
     tags: tuple[str, ...] = field(default=())
     operation: str = ""  #: its name in OpenAPI, where several paths share a handler; else the handler's
+    #: What a signature in the URL must be for, where one may stand for a bearer token.
+    signed: Callable[[Request], Sequence[object]] | None = None
 
 
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -264,6 +267,13 @@ def _crashed(endpoint: Endpoint, exc: Exception, request_id: str) -> Response:
 async def _authorise(endpoint: Endpoint, request: Request, services: Services) -> Principal | None:
     if endpoint.role is None:
         return None
+    if endpoint.signed is not None and "authorization" not in request.headers:
+        signature = request.query_params.get(SIGNATURE)
+        if signature:
+            expires = request.query_params.get(EXPIRES, "")
+            principal = await services.templates.check(endpoint.signed(request), expires, signature)
+            require(principal, endpoint.role)
+            return principal
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized

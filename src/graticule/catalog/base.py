@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from graticule.catalog.aggregating import Aggregation
 from graticule.catalog.searchable import PreparedItem
@@ -13,6 +13,9 @@ from graticule.database import Connection
 from graticule.stac.aggregation import AggregationRequest
 from graticule.stac.documents import Item
 from graticule.stac.search import Search
+
+if TYPE_CHECKING:
+    from graticule.catalog.picking import Wanted
 
 
 class OnConflict(Enum):
@@ -98,6 +101,16 @@ class Catalog(Protocol):
             InvalidParameter: a token that is none or belongs to another order, or an order that would need the
                 documents of too many items.
             SearchTimedOut: the time allowed was over before anything was found; else the page ends there.
+        """
+        ...
+
+    async def pick(self, search: Search, wanted: Wanted) -> list[bytes]:
+        """Documents of the items that a picture of an area is made of, the topmost first; see `picking.Wanted`.
+
+        Of the search all counts but its limit and token.
+
+        Raises:
+            SearchTimedOut: the time allowed was over before anything was found.
         """
         ...
 

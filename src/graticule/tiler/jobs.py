@@ -39,6 +39,8 @@ class Layer:
     collection: str
     item: str
     sources: tuple[tuple[str, Source], ...]  #: asset key and file, only of assets that the request reads
+    #: Where the item lies, degrees; of a mosaic, whose layers are read only where those above leave something to show.
+    bounds: Bounds | None = None
 
     def source(self, asset: str) -> Source | None:
         """The file of an asset; None where this item lacks it."""

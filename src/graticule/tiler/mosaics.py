@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from morecantile import Tile as Place
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.warp import transform_bounds
 from rio_tiler.models import ImageData
 from rio_tiler.mosaic.methods import PixelSelectionMethod
+from rio_tiler.mosaic.methods.base import MosaicMethodBase
+from rio_tiler.mosaic.methods.defaults import FirstMethod
 from rio_tiler.utils import resize_array
 
 from graticule.errors import OutsideData
-from graticule.tiler.jobs import Job, Point
+from graticule.tiler.grids import grid
+from graticule.tiler.jobs import Bounds, Box, Job, Layer, Point, Tile
 from graticule.tiler.reading import Datasets, LayerReader
 
 _POINT: Final = Point
+_DEGREES: Final = CRS.from_epsg(4326)
+_TILE_SIZE: Final = 256
+#: An item that covers less of a tile is read there alone.
+_PART_OF_TILE: Final = 0.25
 
 
 def read_image(job: Job, datasets: Datasets) -> tuple[ImageData, tuple[str, ...]]:
@@ -33,6 +46,8 @@ def read_image(job: Job, datasets: Datasets) -> tuple[ImageData, tuple[str, ...]
     for at, layer in enumerate(job.layers):
         if used and time.monotonic() > until:
             break
+        if first is not None and method.exit_when_filled and not _may_show(layer, method, first):
+            continue
         try:
             image = _layer(job, at, datasets)
         except OutsideData:
@@ -54,9 +69,99 @@ def read_image(job: Job, datasets: Datasets) -> tuple[ImageData, tuple[str, ...]
     return merged, tuple(used)
 
 
+def _may_show(layer: Layer, method: MosaicMethodBase, first: ImageData) -> bool:
+    """Can a layer have pixels where those above it have none? Only `first` knows without looking at them."""
+    if not isinstance(method, FirstMethod) or layer.bounds is None or method.mosaic is None:
+        return True
+    if first.bounds is None or first.crs is None:
+        return True
+    west, south, east, north = layer.bounds
+    if west > east:
+        return True
+    missing = np.any(np.ma.getmaskarray(method.mosaic), axis=0)
+    try:
+        box = transform_bounds(_DEGREES, first.crs, west, south, east, north, densify_pts=21)
+    except RasterioError:  # it lies where this system has no coordinates
+        return True
+    left, bottom, right, top = first.bounds
+    across, down = missing.shape[1] / (right - left), missing.shape[0] / (top - bottom)
+    # Pixels around it count too: the box of an item is rounded, and resampling looks aside.
+    columns = math.floor((box[0] - left) * across) - 2, math.ceil((box[2] - left) * across) + 2
+    rows = math.floor((top - box[3]) * down) - 2, math.ceil((top - box[1]) * down) + 2
+    return bool(missing[max(rows[0], 0) : max(rows[1], 0), max(columns[0], 0) : max(columns[1], 0)].any())
+
+
 def _layer(job: Job, at: int, datasets: Datasets) -> ImageData:
+    if isinstance(job.area, Tile) and (part := _part_of_tile(job, job.layers[at], job.area)) is not None:
+        return part.read(job, at, datasets)
     reader = LayerReader(job.layers[at], job.selection, job.parameters, datasets, job.max_pixels)
     return reader.point(job.area) if isinstance(job.area, _POINT) else reader.image(job.area)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some pixels of a tile: what an item covers of it, which at low zooms is little.
+
+    Without it a reader warps all of the tile at the resolution of the item's file.
+    """
+
+    tile: Bounds  #: in the tile's reference system
+    crs: str
+    size: int  #: of the tile, pixels
+    column: int
+    row: int
+    width: int
+    height: int
+
+    def read(self, job: Job, at: int, datasets: Datasets) -> ImageData:
+        """The layer's pixels there, and none in the rest of the tile."""
+        left, bottom, right, top = self.tile
+        across, down = (right - left) / self.size, (top - bottom) / self.size
+        box = Box(
+            (
+                left + self.column * across,
+                top - (self.row + self.height) * down,
+                left + (self.column + self.width) * across,
+                top - self.row * down,
+            )
+        )
+        parameters = replace(job.parameters, coord_crs=self.crs, dst_crs=self.crs, width=self.width, height=self.height)
+        image = LayerReader(job.layers[at], job.selection, parameters, datasets, job.max_pixels).image(box)
+        shape = (image.count, self.size, self.size)
+        whole = np.ma.MaskedArray(np.zeros(shape, image.array.dtype), mask=np.ones(shape, bool))
+        rows, columns = slice(self.row, self.row + self.height), slice(self.column, self.column + self.width)
+        whole[:, rows, columns] = image.array
+        found = ImageData(whole, bounds=self.tile, crs=CRS.from_string(self.crs))
+        found.band_names = image.band_names
+        return found
+
+
+def _part_of_tile(job: Job, layer: Layer, tile: Tile) -> _Part | None:
+    """What a layer covers of a tile, in whole pixels; None where that is much of it, or not to be told."""
+    if layer.bounds is None or layer.bounds[0] > layer.bounds[2] or job.parameters.buffer or job.parameters.padding:
+        return None
+    if job.parameters.algorithm is not None:
+        return None  # it may look at neighbours
+    tms = grid(tile.tile_matrix_set)
+    crs, size = tms.rasterio_crs.to_string(), _TILE_SIZE * job.parameters.scale
+    if not crs.startswith("EPSG:"):
+        return None
+    left, bottom, right, top = tms.xy_bounds(Place(tile.x, tile.y, tile.z))
+    try:
+        box = transform_bounds(_DEGREES, tms.rasterio_crs, *layer.bounds, densify_pts=21)
+    except RasterioError:
+        return None
+    # A pixel around it counts too: the box of an item is rounded, and resampling looks aside.
+    first = (
+        math.floor((box[0] - left) / (right - left) * size) - 1,
+        math.floor((top - box[3]) / (top - bottom) * size) - 1,
+    )
+    last = math.ceil((box[2] - left) / (right - left) * size) + 1, math.ceil((top - box[1]) / (top - bottom) * size) + 1
+    column, row = max(first[0], 0), max(first[1], 0)
+    width, height = min(last[0], size) - column, min(last[1], size) - row
+    if width <= 0 or height <= 0 or width * height > _PART_OF_TILE * size * size:
+        return None
+    return _Part((left, bottom, right, top), crs, size, column, row, width, height)
 
 
 def _fitted(image: ImageData, first: ImageData) -> np.ma.MaskedArray:

@@ -34,6 +34,7 @@ def capabilities(
     tile_size: int,
     image: str,
     template: str,
+    address: str | None = None,
 ) -> bytes:
     """The document.
 
@@ -45,6 +46,7 @@ def capabilities(
         tile_size: side, pixels.
         image: format of the tiles.
         template: with ``{TileMatrix}``, ``{TileCol}``, ``{TileRow}``.
+        address: of the document itself, where it is told.
     """
     root = Element("Capabilities", {**_NAMESPACES, "version": "1.0.0"})
     identification = SubElement(root, "ows:ServiceIdentification")
@@ -67,6 +69,8 @@ def capabilities(
             _text(element, name, str(tile_size))
         _text(element, "MatrixWidth", str(matrix.matrixWidth))
         _text(element, "MatrixHeight", str(matrix.matrixHeight))
+    if address is not None:
+        SubElement(root, "ServiceMetadataURL", {"xlink:href": address})
     return bytes(tostring(root, encoding="utf-8", xml_declaration=False))
 
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from starlette.responses import Response
 
 from graticule.api.data.answers import parameters_of
+from graticule.api.data.signing import NOT_FOR_TILES, folded, signature_of
 from graticule.api.data.targets import prefix_of, target_of
 from graticule.api.routing import Call, json_response
 from graticule.errors import InvalidParameter
 from graticule.tiler import RenderParameters, Target, grids, select
 from graticule.tiler.jobs import Bounds
+from graticule.tiler.searches import SearchTarget
 from graticule.tiler.wmts import capabilities
-
-#: What is said about a document, and not about its tiles.
-_NOT_FOR_TILES: Final = frozenset(
-    {"tile_format", "tile_scale", "minzoom", "maxzoom", "tilematrixsetid", "api_version", "format", "scale"}
-)
 
 
 async def list_tile_matrix_sets(_call: Call) -> Response:
@@ -61,7 +58,7 @@ async def tilejson(call: Call) -> Response:
             "name": target.title,
             "version": "1.0.0",
             "scheme": "xyz",
-            "tiles": [_template(call, parameters, ("{z}", "{x}", "{y}"), parameters.tile_format)],
+            "tiles": [await _template(call, parameters, ("{z}", "{x}", "{y}"), parameters.tile_format)],
             "minzoom": minzoom,
             "maxzoom": maxzoom,
             "bounds": list(bounds),
@@ -77,7 +74,7 @@ async def wmts(call: Call) -> Response:
     target = await target_of(call)
     minzoom, maxzoom = await _zooms(call, target, parameters)
     image = parameters.tile_format or "png"
-    template = _template(call, parameters, ("{TileMatrix}", "{TileCol}", "{TileRow}"), image, always_scaled=True)
+    template = await _template(call, parameters, ("{TileMatrix}", "{TileCol}", "{TileRow}"), image, always_scaled=True)
     document = await asyncio.to_thread(
         capabilities,
         title=target.title,
@@ -87,6 +84,7 @@ async def wmts(call: Call) -> Response:
         tile_size=256 * parameters.tile_scale,
         image=image,
         template=template,
+        address=await _address(call),
     )
     return Response(document, media_type="application/xml", headers={"Cache-Control": "private, no-cache"})
 
@@ -117,7 +115,7 @@ def _tileset(call: Call, name: str, crs: str) -> dict[str, Any]:
     }
 
 
-def _template(
+async def _template(
     call: Call,
     parameters: RenderParameters,
     place: tuple[str, str, str],
@@ -127,18 +125,32 @@ def _template(
 ) -> str:
     """The URL template of tiles: every query parameter that means something for a tile, and the api-version."""
     prefix = prefix_of(call)
-    if prefix[1] == "collections":  # tiles of the preview version always name scale and format
+    # Tiles of the preview version always name scale and format.
+    if prefix[1] == "collections" or (prefix[1] == "mosaic" and len(prefix) == 3):
         always_scaled, image = True, image or "png"
     path = "/".join(quote(segment, safe="") for segment in (*prefix, "tiles", parameters.tile_matrix_set))
     z, x, y = place
     scale = f"@{parameters.tile_scale}x" if always_scaled or parameters.tile_scale != 1 else ""
     pairs = [
-        (name, value)
-        for name, value in call.request.query_params.multi_items()
-        if name.lower().replace("-", "_") not in _NOT_FOR_TILES
+        (name, value) for name, value in call.request.query_params.multi_items() if folded(name) not in NOT_FOR_TILES
     ]
-    query = urlencode([*pairs, ("api-version", call.version)], quote_via=quote)
+    signature = await signature_of(call)
+    signed = () if signature is None else signature.pairs
+    query = urlencode([*pairs, ("api-version", call.version), *signed], quote_via=quote)
     return f"{call.links.base}/{path}/{z}/{x}/{y}{scale}" + (f".{image}" if image else "") + f"?{query}"
+
+
+async def _address(call: Call) -> str | None:
+    """The URL of a signed document itself, for clients that read it anew."""
+    signature = await signature_of(call)
+    if signature is None:
+        return None
+    request = call.request
+    left_out = {"api_version", "sign", "duration", *(name for name, _ in signature.pairs)}
+    pairs = [(name, value) for name, value in request.query_params.multi_items() if folded(name) not in left_out]
+    query = urlencode([*pairs, ("api-version", call.version), *signature.pairs], quote_via=quote)
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    return f"{call.links.base}{quote(path)}?{query}"
 
 
 async def _zooms(call: Call, target: Target, parameters: RenderParameters) -> tuple[int, int]:
@@ -146,7 +158,11 @@ async def _zooms(call: Call, target: Target, parameters: RenderParameters) -> tu
     low, high = parameters.minzoom, parameters.maxzoom
     if low is None or high is None:
         found = await asyncio.to_thread(grids.zooms, parameters.tile_matrix_set)
-        if not target.is_mosaic:
+        if isinstance(target, SearchTarget):
+            settings = await call.services.tiler.tile_settings(target, parameters.collection)
+            lowest = max(target.zooms.lowest or found[0], settings["minZoom"])
+            found = min(lowest, found[1]), found[1] if target.zooms.highest is None else target.zooms.highest
+        else:
             selection = select(parameters, await target.keys(), optional=True)
             # Only what the zooms depend on: other colours are no other job.
             plain = RenderParameters(tile_matrix_set=parameters.tile_matrix_set, cube=parameters.cube)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from graticule.access import Role
-from graticule.api.data import convertors, documents, images, values
+from graticule.api.data import convertors, documents, images, searches, signing, static_images, values
 from graticule.api.routing import Endpoint, Handler
 
 convertors.register()
@@ -31,6 +31,7 @@ _PLACE: Final[tuple[str, ...]] = ("coord_crs", "dst_crs")
 _TILE: Final[tuple[str, ...]] = (*_A, *_L, *_V, *_X, "buffer", "padding")
 _CROP: Final[tuple[str, ...]] = (*_A, *_L, *_V, *_X, *_D, *_PLACE)
 _SET: Final = "TileMatrixSetId"
+_SIGNING: Final[tuple[str, ...]] = ("sign", "duration")
 
 _GRID: Final = "/{tileMatrixSetId}"
 _ZXY: Final = "/{z:number}/{x:number}/{y:number}"
@@ -50,7 +51,7 @@ def tile_forms(prefix: str, family: str) -> Iterator[Endpoint]:
                 operation = with_set + (f"_by_{'_and_'.join(by)}" if by else "")
                 query = (*_TILE, *in_query, *scaled, *formatted)
                 path = f"{prefix}/tiles{grid}{_ZXY}{scale}{end}"
-                yield _get(path, images.tile, "Draw a tile", query, f"{family}_{operation}")
+                yield _signed(path, images.tile, "Draw a tile", query, f"{family}_{operation}")
 
 
 def documents_of(prefix: str, family: str) -> Iterator[Endpoint]:
@@ -58,11 +59,11 @@ def documents_of(prefix: str, family: str) -> Iterator[Endpoint]:
     yield _get(f"{prefix}/tiles", documents.list_tilesets, "List tile sets", _X, f"{family}_tilesets")
     yield _get(f"{prefix}/tiles{_GRID}", documents.get_tileset, "Describe a tile set", _X, f"{family}_tileset")
     for grid, in_query, end in ((_GRID, (), ""), ("", (_SET,), "_no_tms")):
-        query = (*_TILE, *_T, *in_query)
+        query = (*_TILE, *_T, *in_query, *_SIGNING)
         path = f"{prefix}{grid}/tilejson.json"
-        yield _get(path, documents.tilejson, "TileJSON", query, f"{family}_tilejson{end}")
+        yield _signed(path, documents.tilejson, "TileJSON", query, f"{family}_tilejson{end}")
         path = f"{prefix}{grid}/WMTSCapabilities.xml"
-        yield _get(path, documents.wmts, "WMTS capabilities", query, f"{family}_wmts{end}")
+        yield _signed(path, documents.wmts, "WMTS capabilities", query, f"{family}_wmts{end}")
 
 
 def crops_of(prefix: str, family: str) -> Iterator[Endpoint]:
@@ -83,7 +84,7 @@ def crops_of(prefix: str, family: str) -> Iterator[Endpoint]:
 
 def assets_of(prefix: str, family: str) -> Iterator[Endpoint]:
     """Which items lie where, of a mosaic."""
-    query: tuple[str, ...] = (*_M, *_F, *_X, "coord_crs")
+    query: tuple[str, ...] = (*_M, *_X, "coord_crs")
     for grid, in_query, end in ((_GRID, (), ""), ("", (_SET,), "_no_tms")):
         path = f"{prefix}/tiles{grid}{_ZXY}/assets"
         summary = "Items of a tile"
@@ -138,15 +139,45 @@ def preview_crops_of(prefix: str, family: str) -> Iterator[Endpoint]:
 def preview_tiles_of(prefix: str, family: str) -> Iterator[Endpoint]:
     """Tiles and documents as the preview version has them: everything in the path."""
     tile = f"{prefix}/tiles{_GRID}{_ZXY}{_SCALE}{_FORMAT}"
-    yield _get(tile, images.tile, "Draw a tile", (*_A, *_L, *_V, "buffer"), f"{family}_tile")
-    query = (*_A, *_L, *_V, *_T, "buffer")
-    yield _get(f"{prefix}{_GRID}/tilejson.json", documents.tilejson, "TileJSON", query, f"{family}_tilejson")
+    yield _signed(tile, images.tile, "Draw a tile", (*_A, *_L, *_V, "buffer"), f"{family}_tile")
+    query = (*_A, *_L, *_V, *_T, "buffer", *_SIGNING)
+    yield _signed(f"{prefix}{_GRID}/tilejson.json", documents.tilejson, "TileJSON", query, f"{family}_tilejson")
     path = f"{prefix}{_GRID}/WMTSCapabilities.xml"
-    yield _get(path, documents.wmts, "WMTS capabilities", query, f"{family}_wmts")
+    yield _signed(path, documents.wmts, "WMTS capabilities", query, f"{family}_wmts")
 
 
 def _get(path: str, handler: Handler, summary: str, query: tuple[str, ...], operation: str) -> Endpoint:
     return Endpoint("GET", path, handler, Role.READER, summary, query, operation=operation)
+
+
+def _signed(path: str, handler: Handler, summary: str, query: tuple[str, ...], operation: str) -> Endpoint:
+    """One that a signature in the URL opens too."""
+    return replace(_get(path, handler, summary, query, operation), signed=signing.subject_of)
+
+
+def preview_searches_of(prefix: str, family: str) -> Iterator[Endpoint]:
+    """A registered search as the preview version has it; documents without a tile matrix set too, for its links."""
+    yield _get(f"{prefix}/info", searches.search_info, "Describe a search", (), f"{family}_info")
+    for endpoint in preview_tiles_of(prefix, family):
+        yield replace(endpoint, query=(*endpoint.query, *_M, *_K))
+    query = (*_A, *_L, *_V, *_T, "buffer", *_SIGNING, *_M, *_K, _SET)
+    for name, handler, title in (
+        ("tilejson.json", documents.tilejson, "TileJSON"),
+        ("WMTSCapabilities.xml", documents.wmts, "WMTS capabilities"),
+    ):
+        yield _signed(f"{prefix}/{name}", handler, title, query, f"{family}_{handler.__name__}_no_tms")
+    path = f"{prefix}/tiles{_GRID}{_ZXY}/assets"
+    yield _get(path, values.assets_at_tile, "Items of a tile", _M, f"{family}_assets_for_tile")
+    path = f"{prefix}/{{longitude:number}},{{latitude:number}}/assets"
+    yield _get(path, values.assets_at_point, "Items at a point", (*_M, "coord-crs"), f"{family}_assets_for_point")
+
+
+def static_images_of(prefix: str) -> Iterator[Endpoint]:
+    """Static images, of the preview version only."""
+    path = f"{prefix}/image/static"
+    yield _post(path, static_images.create_static_image, "Ask for a static image", (), "create_static_image")
+    endpoint = _get(f"{path}/{{imageId}}", static_images.get_static_image, "Draw a static image", (), "static_image")
+    yield replace(endpoint, signed=signing.image_subject)
 
 
 def _post(path: str, handler: Handler, summary: str, query: tuple[str, ...], operation: str) -> Endpoint:
@@ -155,6 +186,8 @@ def _post(path: str, handler: Handler, summary: str, query: tuple[str, ...], ope
 
 _ITEM: Final = "/data/mosaic/collections/{collectionId}/items/{itemId}"
 _COLLECTION: Final = "/data/mosaic/collections/{collectionId}"
+_SEARCH: Final = "/data/mosaic/searches/{searchId}"
+_PREVIEW_SEARCH: Final = "/data/mosaic/{searchId}"
 _PREVIEW_ITEM: Final = "/data/collections/{collectionId}/items/{itemId}"
 
 ENDPOINTS: Final = (
@@ -162,13 +195,22 @@ ENDPOINTS: Final = (
     *documents_of(_ITEM, "item"),
     *crops_of(_ITEM, "item"),
     *readings_of(_ITEM, "item"),
-    *with_parameters(tile_forms(_COLLECTION, "collection"), *_M, *_F, *_K),
-    *with_parameters(documents_of(_COLLECTION, "collection"), *_M, *_F, *_K),
-    *assets_of(_COLLECTION, "collection"),
-    *with_parameters(crops_of(_COLLECTION, "collection"), *_M, *_F, *_K),
+    *with_parameters(tile_forms(_COLLECTION, "collection"), *_M, *_F, *_K, "mosaic"),
+    *with_parameters(documents_of(_COLLECTION, "collection"), *_M, *_F, *_K, "mosaic"),
+    *with_parameters(assets_of(_COLLECTION, "collection"), *_F, "mosaic"),
+    *with_parameters(crops_of(_COLLECTION, "collection"), *_M, *_F, *_K, "mosaic"),
+    _get(f"{_COLLECTION}/info", searches.collection_info, "Describe a collection's mosaic", (), "collection_info"),
+    _post("/data/mosaic/register", searches.register, "Register a search", (), "register_search"),
+    *with_parameters(tile_forms(_SEARCH, "search"), *_M, *_K),
+    *with_parameters(documents_of(_SEARCH, "search"), *_M, *_K),
+    *with_parameters(assets_of(_SEARCH, "search"), "collection"),
+    *with_parameters(crops_of(_SEARCH, "search"), *_M, *_K),
+    _get(f"{_SEARCH}/info", searches.search_info, "Describe a search", (), "search_info"),
+    *preview_searches_of(_PREVIEW_SEARCH, "preview_search"),
     *preview_tiles_of(_PREVIEW_ITEM, "preview_item"),
     *preview_crops_of(_PREVIEW_ITEM, "preview_item"),
     *readings_of(_PREVIEW_ITEM, "preview_item"),
+    *static_images_of("/data/collections/{collectionId}"),
     _get("/data/tile-matrix-sets", documents.list_tile_matrix_sets, "List tile matrix sets", (), "tile_matrix_sets"),
     _get(
         f"/data/tile-matrix-sets{_GRID}",

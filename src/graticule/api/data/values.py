@@ -115,7 +115,8 @@ async def assets_at_point(call: Call) -> Response:
 
 async def _assets_at(call: Call, parameters: RenderParameters, area: Area) -> Response:
     target = await mosaic_of(call)
-    items = await target.items(await around_of(area, parameters), parameters.mosaic)
+    limits = await call.services.tiler.limits(target, parameters, area)
+    items = await target.items(await around_of(area, parameters), limits)
     members = ("id", "bbox", "assets", "collection")
     found = [{member: item[member] for member in members if member in item} for item in items]
     return json_response(call.services.hrefs.unfold(orjson.dumps(found), call.links.base))

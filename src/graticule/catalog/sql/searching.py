@@ -51,7 +51,7 @@ def answer(
     plan = plan_of(tx, dialect, search, strict=strict)
     question, conditions, collections, order = plan.question, plan.conditions, plan.collections, plan.order
     candidates = SqlCandidates(tx, dialect, question, conditions, floors)
-    source = _Source(tx, dialect, question, conditions, collections, candidates, order)
+    source = Source(tx, dialect, question, conditions, collections, candidates, order)
     scan = Scan(scan_limit)
     everything = few(candidates, question, collections, scan) if search.token is None and order is None else None
     if everything is None:
@@ -61,7 +61,7 @@ def answer(
     stopped = tx.limit is not None and tx.limit.is_over()
     if tx.limit is not None:
         tx.limit.extend()  # what was found is read to the end
-    docs = _documents(tx, dialect, rows, page_bytes)
+    docs = documents(tx, dialect, rows, page_bytes)
     matched, estimate = None, None
     if everything is not None and scan.last is None:
         matched = len(everything)
@@ -81,7 +81,7 @@ def answer(
     return ItemPage(docs, names, token, matched, estimate)
 
 
-def _documents(tx: Connection, dialect: Dialect, rows: Sequence[Row], most: int) -> list[bytes]:
+def documents(tx: Connection, dialect: Dialect, rows: Sequence[Row], most: int) -> list[bytes]:
     """The documents of the first rows, as many as fit into `most` bytes, and at least one."""
     docs: list[bytes] = []
     size, step = 0, _FIRST_DOCUMENTS
@@ -98,7 +98,7 @@ def _documents(tx: Connection, dialect: Dialect, rows: Sequence[Row], most: int)
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
     """Where the rows of a page come from."""
 
     tx: Connection

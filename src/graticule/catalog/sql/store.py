@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from graticule.catalog.aggregating import Aggregation
 from graticule.catalog.base import CollectionRecord, IndexProgress, ItemPage, OnConflict
@@ -22,6 +22,9 @@ from graticule.stac.aggregation import AggregationRequest
 from graticule.stac.datetimes import now_us
 from graticule.stac.documents import Item
 from graticule.stac.search import Search
+
+if TYPE_CHECKING:
+    from graticule.catalog.picking import Wanted
 
 #: Documents that a page of a filtered search looks into: about a second's work.
 SCAN_LIMIT: Final = 10_000
@@ -125,6 +128,27 @@ class SqlCatalog:
             raise SearchTimedOut(
                 f"The search takes longer than {self._search_timeout:g} seconds (GRATICULE_SEARCH_TIMEOUT): narrow it"
                 " by collections, datetime or bbox, or filter by properties that are indexed."
+            ) from exc
+
+    async def pick(self, search: Search, wanted: Wanted) -> list[bytes]:
+        """The items of a picture; see `Catalog.pick`."""
+        from graticule.catalog.sql.picking import pick  # noqa: PLC0415 - as above
+
+        read = partial(
+            pick,
+            dialect=self._dialect,
+            search=search,
+            wanted=wanted,
+            scan_limit=self._scan_limit,
+            page_bytes=self._page_bytes,
+            strict=self._strict,
+        )
+        try:
+            return await self._database.read(read, ReadLimit(min(self._search_timeout, wanted.seconds)))
+        except ReadStopped as exc:
+            raise SearchTimedOut(
+                f"Finding the items takes longer than {wanted.seconds:g} seconds (time_limit): narrow the search, or"
+                " filter by properties that are indexed."
             ) from exc
 
     async def property_types(self, collection_id: str | None = None) -> dict[str, set[str]]:
