@@ -53,8 +53,9 @@ def main() -> None:
     from graticule.tiler.reading import Datasets, environment  # noqa: PLC0415 - after confinement
     from graticule.tiler.verbs import run  # noqa: PLC0415
 
-    with environment(cache_bytes):
-        datasets = Datasets(folder)
+    # Most tiles come from our own blocks; GDAL's are for what rio-tiler reads.
+    with environment(cache_bytes // 4):
+        datasets = Datasets(folder, blocks_bytes=cache_bytes - cache_bytes // 4)
         _send(answers, dict(asdict(confinement)), b"")
         while (message := _receive(sys.stdin.buffer)) is not None:
             job: Job = pickle.loads(message)  # noqa: S301 - our own parent wrote it
