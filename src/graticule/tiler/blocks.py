@@ -68,12 +68,19 @@ class Raster:
         """Take the file as it was opened, and what opens it at an overview (from 0)."""
         self.path = path
         self.dataset = dataset
-        self.dtype = np.dtype(dataset.dtypes[0])
         self.factors: tuple[int, ...] = tuple(dataset.overviews(1))
         self._open_level = open_level
         self._levels: dict[int, DatasetReader] = {-1: dataset}
         #: Whatever a way of reading wants to remember about the file.
         self.memory: dict[Any, Any] = {}
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the values; of nothing for types that numpy does not have."""
+        try:
+            return np.dtype(self.dataset.dtypes[0])
+        except TypeError:  # pairs of integers
+            return np.dtype("V4")
 
     @cached_property
     def bands(self) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from rio_tiler.models import ImageData
 from rio_tiler.mosaic.methods import PixelSelectionMethod
+from rio_tiler.mosaic.methods.defaults import FirstMethod
 from rio_tiler.utils import resize_array
 
 from graticule.errors import OutsideData
@@ -15,6 +16,19 @@ from graticule.tiler.jobs import Job, Point
 from graticule.tiler.reading import Datasets, LayerReader
 
 _POINT: Final = Point
+
+
+class _First(FirstMethod):
+    """The topmost value of each pixel: as rio-tiler's, without a copy of the whole for each layer."""
+
+    def feed(self, array: np.ma.MaskedArray | None) -> None:
+        """Fill what is missing so far."""
+        if array is None or self.mosaic is None:
+            self.mosaic = array
+            return
+        missing, mask = np.ma.getmaskarray(self.mosaic), np.ma.getmaskarray(array)
+        np.copyto(self.mosaic.data, array.data, where=missing & ~mask)
+        self.mosaic.mask = missing & mask
 
 
 def read_image(job: Job, datasets: Datasets) -> tuple[ImageData, tuple[str, ...]]:
@@ -25,7 +39,8 @@ def read_image(job: Job, datasets: Datasets) -> tuple[ImageData, tuple[str, ...]
     """
     if not job.is_mosaic:
         return _layer(job, 0, datasets), (job.layers[0].item,)
-    method = PixelSelectionMethod[job.parameters.pixel_selection].value()
+    chosen = job.parameters.pixel_selection
+    method = _First() if chosen == "first" else PixelSelectionMethod[chosen].value()
     method.exit_when_filled = job.parameters.mosaic.exitwhenfull
     first: ImageData | None = None
     used: list[str] = []

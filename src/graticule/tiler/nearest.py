@@ -16,6 +16,7 @@ import numpy as np
 import pyproj
 from morecantile import Tile as GridTile
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError  # rasterio.errors does not name it
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.warp import calculate_default_transform, transform
@@ -147,7 +148,7 @@ def _find_way(raster: Raster, crs: CRS) -> _Way | None:
         transformer = pyproj.Transformer.from_crs(crs.to_wkt(), dataset.crs.to_wkt(), always_xy=True)
         if not _agree(dataset.crs, crs, transformer, (west, south, east, north), dataset.res):
             return None
-    except (RasterioError, pyproj.exceptions.ProjError):
+    except (RasterioError, CPLE_BaseError, pyproj.exceptions.ProjError):
         return None
     return _Way(transformer, (-to.e, to.a))
 
@@ -173,9 +174,7 @@ def _bounds(tile: Tile) -> tuple[float, float, float, float]:
     return found.left, found.bottom, found.right, found.top
 
 
-def _level(
-    raster: Raster, way: _Way, bounds: tuple[float, float, float, float], size: int
-) -> tuple[int, float, float]:
+def _level(raster: Raster, way: _Way, bounds: tuple[float, float, float, float], size: int) -> tuple[int, float, float]:
     """The overview that GDAL would read, and how many of its rows and columns are one of the file's."""
     left, bottom, right, top = bounds
     wanted = min((right - left) / size / way.resolution[1], (top - bottom) / size / way.resolution[0])
@@ -252,9 +251,7 @@ def _weights(size: int, points: int) -> NDArray[np.float64]:
     return made
 
 
-def _places(
-    positions: _Positions, box: tuple[int, int, int, int]
-) -> tuple[NDArray[np.intp], NDArray[np.bool_] | None]:
+def _places(positions: _Positions, box: tuple[int, int, int, int]) -> tuple[NDArray[np.intp], NDArray[np.bool_] | None]:
     """Where in the window each pixel lies, and which ones lie in it; None: all."""
     top, bottom, left, right = box
     least_row, last_row, least_column, last_column = positions.bounds
@@ -281,7 +278,11 @@ def _masked(
         fill = 0 if nodata is None else nodata
         values[:, outside] = np.array(fill).astype(values.dtype)
     if nodata is not None:
-        mask = np.isnan(values) if math.isnan(nodata) else values == nodata
+        mask = np.empty(values.shape, np.bool_)  # band by band, which is how masks are reduced; values lie otherwise
+        if math.isnan(nodata):
+            np.isnan(values, out=mask)
+        else:
+            np.equal(values, nodata, out=mask)
         if inside is not None:
             mask |= outside
     else:
