@@ -13,7 +13,7 @@ export PYTHON
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs torture bench bench-search bench-load bench-busy lock clean
+.PHONY: help setup demo test check format docs torture bench bench-search bench-load bench-busy bench-tiles lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench-load: setup ## bulk loading against pypgstac (BENCH_ARGS=--install-peer)
 
 bench-busy: setup ## search while items are written through the API (BENCH_ARGS="--rate 200")
 	@$(BIN)/python -m benchmarks.busy $(BENCH_ARGS)
+
+bench-tiles: setup ## tiles against titiler-pgstac, by turns (BENCH_ARGS="--peer-programs DIR/bin")
+	@$(BIN)/python -m benchmarks.tiles $(BENCH_ARGS)
 
 lock: setup ## resolve requirements.lock anew from pyproject.toml
 	@scripts/lock.sh

@@ -37,7 +37,9 @@ except ImportError:
 
 Bytes = NDArray[np.uint8]
 
-_QUALITY: Final = 75
+#: Those of titiler.
+_JPEG_QUALITY: Final = 85
+_WEBP_QUALITY: Final = 75
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 #: PNG colour types (RFC 2083, 4.1.1) by number of channels.
 _COLOR_TYPES: Final = {1: 0, 2: 4, 3: 2, 4: 6}
@@ -186,7 +188,7 @@ def _jpeg(pixels: Bytes) -> bytes | None:
         return None
     grey = pixels.shape[2] == 1
     written: bytes = simplejpeg.encode_jpeg(
-        pixels, quality=_QUALITY, colorspace="GRAY" if grey else "RGB", colorsubsampling="Gray" if grey else "420"
+        pixels, quality=_JPEG_QUALITY, colorspace="GRAY" if grey else "RGB", colorsubsampling="Gray" if grey else "420"
     )
     return written
 
@@ -197,7 +199,7 @@ def _webp(pixels: Bytes, alpha: Bytes | None) -> bytes | None:
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     target = io.BytesIO()
-    Image.fromarray(_with(pixels, alpha)).save(target, "WEBP", quality=_QUALITY, method=0)
+    Image.fromarray(_with(pixels, alpha)).save(target, "WEBP", quality=_WEBP_QUALITY, method=0)
     return target.getvalue()
 
 

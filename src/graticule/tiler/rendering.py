@@ -23,8 +23,8 @@ from graticule.tiler.reading import PICTURES, read_buffer
 _DRIVERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "png": ("PNG", {"ZLEVEL": 1}),
     "pngraw": ("PNG", {"ZLEVEL": 1}),
-    "jpeg": ("JPEG", {"QUALITY": 75}),
-    "jpg": ("JPEG", {"QUALITY": 75}),
+    "jpeg": ("JPEG", {"QUALITY": 85}),
+    "jpg": ("JPEG", {"QUALITY": 85}),
     "webp": ("WEBP", {"QUALITY": 75}),
     "jp2": ("JP2OpenJPEG", {}),
     "tif": ("GTiff", {"compress": "deflate"}),
