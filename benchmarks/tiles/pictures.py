@@ -13,15 +13,19 @@ from benchmarks.search.load import Connection, Root, body_of
 
 #: Tiles of a case that are looked at.
 _LOOKED_AT = 6
-#: Of pixels, on average: nearest neighbours may be a fraction of a pixel of the file off in both servers.
-_MAY_DIFFER = 0.12
 _MASK_MAY_DIFFER = 0.01
 #: Of 255, on average, where the format loses something.
 _MAY_BE_OFF = 8.0
 
 
-def compare(roots: Sequence[Root], requests: Sequence[list[bytes]]) -> str:
+def compare(roots: Sequence[Root], requests: Sequence[list[bytes]], may_differ: float) -> str:
     """One phrase on how alike they are.
+
+    Args:
+        roots: the servers.
+        requests: of each, the same tiles.
+        may_differ: share of pixels, where the format keeps them; each server may be a fraction of
+            a pixel of the file off.
 
     Raises:
         SystemExit: an answer is no picture, or pictures differ by more than resampling and encoding explain.
@@ -42,7 +46,7 @@ def compare(roots: Sequence[Root], requests: Sequence[list[bytes]]) -> str:
             differing.append(float((difference.max(axis=1) > 0).mean()))
             off.append(float(difference.mean()))
     mask, pixels, mean = (float(np.mean(values or [0])) for values in (masks, differing, off))
-    if mask > _MASK_MAY_DIFFER or (is_lossless and pixels > _MAY_DIFFER) or mean > _MAY_BE_OFF:
+    if mask > _MASK_MAY_DIFFER or (is_lossless and pixels > may_differ) or mean > _MAY_BE_OFF:
         where = requests[0][0].split(b" ")[1].decode()
         raise SystemExit(f"{where}: {pixels:.1%} of pixels differ, {mask:.2%} of the mask, {mean:.1f} on average")
     return f"{pixels:.1%} of pixels differ" if is_lossless else f"{mean:.1f} of 255 off"

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 import venv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from typing import Any, Final
 
 import psutil
 import psycopg
+import requests
 
 from benchmarks.search.load import Root
 from benchmarks.search.servers import GRATICULE, Server, answers, free_port, libpq, wait
@@ -55,7 +55,9 @@ def ours(folder: Path, scenes: Sequence[Scene]) -> Iterator[tuple[Server, dict[s
 
 
 @contextmanager
-def peer(folder: Path, programs: Path | None, dsn: str, scenes: Sequence[Scene], files: dict[str, str]) -> Iterator[Server]:
+def peer(
+    folder: Path, programs: Path | None, dsn: str, scenes: Sequence[Scene], files: dict[str, str]
+) -> Iterator[Server]:
     """titiler-pgstac on the same files.
 
     Args:
@@ -128,15 +130,12 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 def _send(url: str, token: str, document: dict[str, Any]) -> None:
     """Create something, and wait until it is there."""
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    request = urllib.request.Request(url, json.dumps(document).encode(), headers)
-    with urllib.request.urlopen(request) as answer:
-        operation, status = answer.headers.get("location"), answer.status
-    if status != 202 or operation is None:
-        return
-    while True:
-        with urllib.request.urlopen(urllib.request.Request(operation, headers=headers)) as answer:
-            found = json.load(answer)
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = requests.post(url, json=document, headers=headers, timeout=60)
+    answer.raise_for_status()
+    operation = answer.headers.get("location")
+    while operation is not None:
+        found = requests.get(operation, headers=headers, timeout=60).json()
         if found["status"] == "Succeeded":
             return
         if found["status"] in {"Failed", "Canceled"}:

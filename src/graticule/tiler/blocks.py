@@ -146,7 +146,7 @@ class Pixels:
 
 
 class Blocks:
-    """Decoded blocks, the last used kept, up to so many bytes. Stored files are written once: no block is ever stale."""
+    """Decoded blocks, the last used kept, up to so many bytes. Stored files are written once: none is stale."""
 
     def __init__(self, most_bytes: int) -> None:
         """Take how much is kept."""

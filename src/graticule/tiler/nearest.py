@@ -1,4 +1,4 @@
-"""Owns: tiles by nearest neighbour, straight from decoded blocks of the overview that suits; many times faster than a warp.
+"""Owns: tiles by nearest neighbour, straight from decoded blocks of the overview that suits.
 
 Where a tile's pixels lie in the file is computed for a coarse grid of points and interpolated between, as GDAL's warper
 does it too (it allows an eighth of a pixel, we half of that). `read` answers None for what it does not do; then

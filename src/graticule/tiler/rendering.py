@@ -112,7 +112,7 @@ def _table(colormap: Any, dtype: np.dtype[Any]) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _remembered_table(pairs: tuple[Any, ...], is_discrete: bool, dtype: np.dtype[Any]) -> Any:  # noqa: FBT001 - a part of the key
+def _remembered_table(pairs: tuple[Any, ...], is_discrete: bool, dtype: np.dtype[Any]) -> Any:
     return table(dict(pairs) if is_discrete else list(pairs), dtype)
 
 
