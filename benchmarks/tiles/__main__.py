@@ -247,16 +247,17 @@ def _report(results: Iterable[Result], arguments: argparse.Namespace, load: list
     yield f"- Load average when it began {load[0]:.1f}, at the end {load[1]:.1f}: the benchmark itself is about 3."
     yield (
         f"- Files: {arguments.side} pixels a side, waves with noise, DEFLATE with predictor, blocks of 512, overviews;"
-        " `rgb` 3 x 8 bits and `bands` 4 x 16 bits (nodata, three shown, rescaled) in UTM, `classes` a palette in degrees,"
-        " `mercator` 3 x 8 bits; the mosaic has 48 overlapping scenes of 1024 pixels of three dates, nodata at an edge."
+        " `rgb` 3 x 8 bits and `bands` 4 x 16 bits (nodata, three shown, rescaled) in UTM,"
+        " `classes` a palette in degrees, `mercator` 3 x 8 bits;"
+        " the mosaic has 48 overlapping scenes of 1024 pixels of three dates, nodata at an edge."
     )
     yield (
         "- Tiles of 256 pixels, resampled by nearest neighbour; PNG at titiler's level 6 unless the row says ZLEVEL=1,"
         " JPEG of quality 85, WebP of 75; titiler-pgstac 3.2.0 with as many processes as cores, without authentication."
     )
     yield (
-        f"- {arguments.rounds} rounds of {arguments.seconds:g} s; tiles/s with 8 connections, p50 with one; a first view is"
-        " 12 neighbours, once, from files whose blocks are not decoded yet."
+        f"- {arguments.rounds} rounds of {arguments.seconds:g} s; tiles/s with 8 connections, p50 with one; a first"
+        " view is 12 neighbours, once, from files whose blocks are not decoded yet."
     )
     yield (
         "- Pictures are compared. Of some of a file's bands (`bands`) GDAL reads an overview in two steps, so that many"

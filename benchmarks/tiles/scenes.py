@@ -75,7 +75,7 @@ def write(folder: Path, side: int) -> list[Scene]:
         side: pixels along each side of the single ones.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    kinds: list[tuple[str, str, tuple[float, float, float], NDArray[Any], dict[str, Any], int, str]] = []
+    kinds: list[tuple[str, str, tuple[float, float, float], Any, dict[str, Any], int, str]] = []
     made = folder / f"made-{side}"
     waves = None if made.exists() else _waves(side, 4, 0)
 
@@ -150,8 +150,8 @@ def _write(file: Path, data: NDArray[Any], crs: str, origin: tuple[float, float,
             target.write(data)
             if is_classes:
                 target.write_colormap(1, _CLASSES)
-        cog = {**cog_profiles.get("deflate"), "blockxsize": 512, "blockysize": 512, "predictor": 2}
-        resampling = "nearest" if is_classes else "average"
+        cog = {**cog_profiles.get("deflate"), "blockxsize": 512, "blockysize": 512, "predictor": 2}  # type: ignore[no-untyped-call]
+        resampling: Any = "nearest" if is_classes else "average"
         with memory.open() as source:
             cog_translate(source, file, cog, in_memory=True, quiet=True, overview_resampling=resampling, **more)
 

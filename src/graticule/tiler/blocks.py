@@ -21,7 +21,13 @@ from rasterio.windows import Window
 #: Largest block that is kept, pixels: a file in one huge block is read by windows, as GDAL does it.
 _LARGEST_BLOCK: Final = 1 << 22
 #: A pixel of so many bytes is moved as one number of this type.
-_UNITS: Final = {1: np.dtype("u1"), 2: np.dtype("u2"), 4: np.dtype("u4"), 8: np.dtype("u8"), 16: np.dtype("c16")}
+_UNITS: Final[dict[int, np.dtype[Any]]] = {
+    1: np.dtype("u1"),
+    2: np.dtype("u2"),
+    4: np.dtype("u4"),
+    8: np.dtype("u8"),
+    16: np.dtype("c16"),
+}
 
 Color = tuple[int, int, int, int]
 
@@ -39,7 +45,8 @@ class Layout:
         """The smallest unit that holds the bands."""
         needed = dtype.itemsize * bands
         size = next((size for size in _UNITS if size >= needed), needed)
-        return cls(dtype, bands, _UNITS.get(size, np.dtype((np.void, needed))))
+        unit: np.dtype[Any] = _UNITS[size] if size in _UNITS else np.dtype((np.void, needed))
+        return cls(dtype, bands, unit)
 
     def pack(self, values: NDArray[Any]) -> NDArray[Any]:
         """Bands, rows, columns → rows, columns of units."""
@@ -78,9 +85,10 @@ class Raster:
     def dtype(self) -> np.dtype[Any]:
         """Of the values; of nothing for types that numpy does not have."""
         try:
-            return np.dtype(self.dataset.dtypes[0])
+            found: np.dtype[Any] = np.dtype(self.dataset.dtypes[0])
         except TypeError:  # pairs of integers
-            return np.dtype("V4")
+            found = np.dtype("V4")
+        return found
 
     @cached_property
     def bands(self) -> tuple[int, ...]:

@@ -34,6 +34,7 @@ try:
     from PIL import Image
 except ImportError:
     Image = None  # type: ignore[assignment]
+_pillow: Any = Image
 
 Bytes = NDArray[np.uint8]
 
@@ -106,7 +107,8 @@ def scaling(dtype: np.dtype[Any], least: float, most: float) -> Bytes:
     """
     every = np.arange(1 << (8 * dtype.itemsize), dtype=f"u{dtype.itemsize}").view(dtype)
     scaled = (np.clip(every, least, most, dtype=np.float64) - least) / np.float64(most - least) * 255
-    return scaled.astype(dtype).astype(np.uint8)
+    made: Bytes = scaled.astype(dtype).astype(np.uint8)
+    return made
 
 
 def rescaled(array: np.ma.MaskedArray[Any, Any], pairs: tuple[tuple[float, float], ...]) -> Any:
@@ -194,12 +196,12 @@ def _jpeg(pixels: Bytes) -> bytes | None:
 
 
 def _webp(pixels: Bytes, alpha: Bytes | None) -> bytes | None:
-    if Image is None:
+    if _pillow is None:
         return None
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     target = io.BytesIO()
-    Image.fromarray(_with(pixels, alpha)).save(target, "WEBP", quality=_WEBP_QUALITY, method=0)
+    _pillow.fromarray(_with(pixels, alpha)).save(target, "WEBP", quality=_WEBP_QUALITY, method=0)
     return target.getvalue()
 
 

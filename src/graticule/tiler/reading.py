@@ -329,7 +329,7 @@ class LayerReader:
                     raise InvalidParameter(message, target="asset_bidx")
         return len(read.indexes)
 
-    def _check_values(self, reader: PixelReader) -> None:
+    def _check_values(self, reader: PixelReader | Raster) -> None:
         """Can these values be shown, and be what ``nodata`` says?"""
         for dtype in dict.fromkeys(getattr(getattr(reader, "dataset", None), "dtypes", ())):
             if dtype.startswith("complex"):
