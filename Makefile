@@ -13,7 +13,7 @@ export PYTHON
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs torture bench bench-search bench-load bench-busy bench-viewports lock clean
+.PHONY: help setup demo test check format docs torture bench bench-search bench-load bench-busy bench-viewports bench-tiles lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ bench-busy: setup ## search while items are written through the API (BENCH_ARGS=
 
 bench-viewports: setup ## viewports over thousands of small COGs, and memory after 10,000 tiles (BENCH_ARGS="--items 5000")
 	@$(BIN)/python -m benchmarks.viewports $(BENCH_ARGS)
+
+bench-tiles: setup ## tiles against titiler-pgstac, by turns (BENCH_ARGS="--peer-programs DIR/bin")
+	@$(BIN)/python -m benchmarks.tiles $(BENCH_ARGS)
 
 lock: setup ## resolve requirements.lock anew from pyproject.toml
 	@scripts/lock.sh

@@ -75,6 +75,8 @@ class Reader:
             place = head.find(b"\r\ncontent-length:")
             if place >= 0:
                 self._length = end + 4 + int(head[place + 17 :].split(b"\r\n", 1)[0])
+            elif head[9:12] == b"304":  # has no body (RFC 9110, 15.4.5)
+                self._length = end + 4
             elif b"chunked" in head:
                 self._length = -1
             else:

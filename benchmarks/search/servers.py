@@ -94,7 +94,7 @@ def ours(folder: Path, store: str, files: tuple[Path, Path], database_url: str |
     command = [*GRATICULE, "serve", "--data-dir", str(data), "--port", "0", "--no-worker"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
-        _wait(announced.exists, process, 60)
+        wait(announced.exists, process, 60)
         url = json.loads(announced.read_text("utf-8"))["url"]
         asked = [*GRATICULE, "token", "--data-dir", str(data), "--role", "reader"]
         token = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True).stdout.strip()
@@ -110,16 +110,16 @@ def peer(folder: Path, dsn: str, server: psutil.Process, files: tuple[Path, Path
     """stac-fastapi-pgstac; installed and loaded the first time."""
     programs = _installed(folder / "peer")
     _fill(programs, dsn, files)
-    port = _free_port()
+    port = free_port()
     environment = {
-        **os.environ, **_libpq(dsn),
+        **os.environ, **libpq(dsn),
         "ENABLE_RESPONSE_MODELS": "FALSE", "USE_API_HYDRATE": "TRUE", "DB_MIN_CONN_SIZE": "4", "DB_MAX_CONN_SIZE": "10",
     }  # fmt: skip
     application = ["stac_fastapi.pgstac.app:create_app", "--factory"]
     listening = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning", "--no-access-log"]
     process = subprocess.Popen([str(programs / "uvicorn"), *application, *listening], env=environment)
     try:
-        _wait(lambda: _answers(port), process, 60)
+        wait(lambda: answers(port), process, 60)
         yield Server("stac-fastapi-pgstac", Root(f"http://127.0.0.1:{port}"), (psutil.Process(process.pid), server))
     finally:
         process.terminate()
@@ -150,7 +150,7 @@ def postgres(folder: Path) -> Iterator[tuple[Callable[[str], str], psutil.Proces
         ]
         init += ["-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
         subprocess.run(init, check=True, stdout=subprocess.DEVNULL, cwd="/", **account)
-    port = _free_port()
+    port = free_port()
     (data / "bench.conf").write_text(_CONFIGURATION.format(port=port))
     command: list[str | Path] = [programs / "postgres", "-D", data, "-c", f"config_file={data / 'postgresql.conf'}"]
     configuration = data / "postgresql.conf"
@@ -163,7 +163,7 @@ def postgres(folder: Path) -> Iterator[tuple[Callable[[str], str], psutil.Proces
         return f"postgresql://bench:{_PASSWORD}@127.0.0.1:{port}/{database}"
 
     try:
-        _wait(lambda: _connects(address("postgres")), process, 60)
+        wait(lambda: _connects(address("postgres")), process, 60)
         yield address, psutil.Process(process.pid)
     finally:
         process.terminate()
@@ -197,7 +197,7 @@ def postgres_programs() -> Path:
     raise SystemExit("PostgreSQL with PostGIS is missing. Debian: apt-get install postgresql postgresql-postgis")
 
 
-# --- inside
+# --- also for other benchmarks, and inside
 
 
 def _installed(folder: Path) -> Path:
@@ -244,19 +244,19 @@ def _account() -> dict[str, Any]:
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
-def _libpq(dsn: str) -> dict[str, str]:
+def libpq(dsn: str) -> dict[str, str]:
     parts = psycopg.conninfo.conninfo_to_dict(dsn)
     names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
     return {variable: str(parts[name]) for name, variable in names.items()}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
@@ -269,7 +269,7 @@ def _connects(dsn: str) -> bool:
     return False
 
 
-def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float) -> None:
+def wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float) -> None:
     until = time.monotonic() + seconds
     while not ready():
         if process.poll() is not None or time.monotonic() > until:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import rasterio
 import requests
+from PIL import Image
 from rasterio.warp import transform_bounds
 
 from acceptance.documents import COG, collection
@@ -99,8 +100,7 @@ def array(answer: requests.Response) -> np.ndarray[Any, Any]:
     return values
 
 
-def decoded(picture: bytes) -> np.ndarray[Any, Any]:
-    """The pixels of a picture: rows, columns, bands."""
-    with rasterio.MemoryFile(picture) as memory, memory.open() as dataset:
-        bands: np.ndarray[Any, Any] = dataset.read()
-    return bands.transpose(1, 2, 0)
+def colours(picture: bytes) -> np.ndarray[Any, Any]:
+    """The colours of a picture, whatever it holds to say them: rows, columns; red, green, blue, alpha."""
+    with Image.open(io.BytesIO(picture)) as image:
+        return np.asarray(image.convert("RGBA"))

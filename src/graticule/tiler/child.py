@@ -9,7 +9,6 @@ Nothing here is imported from rasterio before `confine` has run.
 from __future__ import annotations
 
 import os
-import pickle
 import struct
 import sys
 import traceback
@@ -50,14 +49,16 @@ def main() -> None:
         os.environ[name] = "1"
     warnings.simplefilter("ignore")  # rio-tiler warns of what is chosen on purpose; nobody reads it here
 
-    from graticule.tiler.reading import Datasets, environment  # noqa: PLC0415 - after confinement
+    from graticule.tiler.jobs import unpack  # noqa: PLC0415 - after confinement, as the next ones
+    from graticule.tiler.reading import Datasets, environment  # noqa: PLC0415
     from graticule.tiler.verbs import run  # noqa: PLC0415
 
-    with environment(cache_bytes):
-        datasets = Datasets(folder)
+    # Most tiles come from our own blocks; GDAL's are for what rio-tiler reads.
+    with environment(cache_bytes // 4):
+        datasets = Datasets(folder, blocks_bytes=cache_bytes - cache_bytes // 4)
         _send(answers, dict(asdict(confinement)), b"")
         while (message := _receive(sys.stdin.buffer)) is not None:
-            job: Job = pickle.loads(message)  # noqa: S301 - our own parent wrote it
+            job = unpack(message)
             header, body = _guarded(run, job, datasets)
             _send(answers, {**header, "memory": _resident_bytes()}, body)
 

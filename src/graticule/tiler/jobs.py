@@ -7,8 +7,10 @@ the digest of a job is its answer's ETag.
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from graticule import __version__
@@ -100,3 +102,32 @@ class Job:
         """A strong entity tag of the answer, with quotes."""
         # The repr of frozen dataclasses of plain values is the same in every process.
         return '"' + hashlib.sha256(f"{__version__}/{_REVISION}/{self!r}".encode()).hexdigest()[:32] + '"'
+
+
+def pack(job: Job) -> bytes:
+    """A job as a message to a render process."""
+    place = (job.verb, job.layers, job.area, job.is_mosaic, job.max_pixels)
+    # What an algorithm is told may hold lists, and 1 and true, which are equal and mean different things.
+    packed = _packed_how.__wrapped__ if job.parameters.algorithm_params else _packed_how
+    return pickle.dumps((packed(job.selection, job.parameters), place), pickle.HIGHEST_PROTOCOL)
+
+
+def unpack(message: bytes) -> Job:
+    """The job that `pack` packed. Only of messages that our own process wrote."""
+    how, (verb, layers, area, is_mosaic, max_pixels) = pickle.loads(message)  # noqa: S301
+    selection, parameters = _unpacked_how(how)
+    return Job(verb, layers, selection, parameters, area, is_mosaic, max_pixels)
+
+
+# What is drawn how is the same for all tiles of a layer, and most of a message.
+
+
+@lru_cache(maxsize=256)
+def _packed_how(selection: Selection, parameters: RenderParameters) -> bytes:
+    return pickle.dumps((selection, parameters), pickle.HIGHEST_PROTOCOL)
+
+
+@lru_cache(maxsize=256)
+def _unpacked_how(packed: bytes) -> tuple[Selection, RenderParameters]:
+    selection, parameters = pickle.loads(packed)  # noqa: S301
+    return selection, parameters

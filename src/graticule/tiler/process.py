@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import pickle
 import struct
 import sys
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ import orjson
 
 import graticule
 from graticule.errors import RenderCrashed, RenderLimitExceeded, Unavailable
-from graticule.tiler.jobs import Job
+from graticule.tiler.jobs import Job, pack
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +114,7 @@ class RenderProcess:
             RenderCrashed: the process died, or answers nonsense.
         """
         assert self._process.stdin is not None
-        message = pickle.dumps(job, protocol=pickle.HIGHEST_PROTOCOL)
+        message = pack(job)
         try:
             async with asyncio.timeout(seconds):
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):

@@ -27,7 +27,9 @@ from rio_tiler.io.rasterio import Reader
 from rio_tiler.models import ImageData, Info, PointData
 
 from graticule.errors import AssetUnreadable, InvalidParameter, OutsideData, RenderLimitExceeded
+from graticule.tiler import nearest
 from graticule.tiler.algorithms import NEIGHBOURS, TERRAIN_BUFFER
+from graticule.tiler.blocks import Blocks, Raster
 from graticule.tiler.expressions import Expression
 from graticule.tiler.grids import check_tile, grid
 from graticule.tiler.jobs import Area, Box, Layer, Point, Shape, Source, Tile
@@ -36,8 +38,11 @@ from graticule.tiler.selection import BandRead, Selection
 
 #: Formats that are opened; a file whose content is another one is not (GDAL decides by content, not by name).
 DRIVERS: Final = ("GTiff", "JPEG", "PNG", "JP2OpenJPEG")
-#: Files that are kept open.
-_OPEN_FILES: Final = 128
+#: Formats of tiles that are looked at: these may be read in a way that is exact to a fraction of a pixel of the file.
+PICTURES: Final = frozenset({None, "png", "pngraw", "jpeg", "jpg", "webp"})
+#: Files that are kept open; each overview that is read is one too.
+_OPEN_FILES: Final = 256
+_BLOCKS_BYTES: Final = 64 << 20
 _TILE_SIZE: Final = 256
 
 
@@ -57,37 +62,46 @@ def environment(cache_bytes: int) -> rasterio.Env:
 class Datasets:
     """Files that were opened, the last used kept. Stored files are written once, so an open one is never stale."""
 
-    def __init__(self, folder: str, keep: int = _OPEN_FILES) -> None:
-        """Take the only folder that files may lie in, and how many stay open."""
+    def __init__(self, folder: str, keep: int = _OPEN_FILES, blocks_bytes: int = _BLOCKS_BYTES) -> None:
+        """Take the only folder that files may lie in, how many stay open, and how much of them stays decoded."""
         self._folder = str(Path(folder))
         self._keep = keep
-        self._open: OrderedDict[str, DatasetReader] = OrderedDict()
+        self._open: OrderedDict[str, Raster] = OrderedDict()
+        #: What is decoded of them.
+        self.blocks = Blocks(blocks_bytes)
 
     def open(self, path: str) -> DatasetReader:
-        """A dataset, open; it is the cache's to close.
+        """A dataset, open; as `raster`."""
+        return self.raster(path).dataset
+
+    def raster(self, path: str) -> Raster:
+        """A file, open; it is the cache's to close.
 
         Raises:
             OutsideData: the file is gone: the item was replaced or deleted meanwhile.
             AssetUnreadable: it is no raster of a format that is read here.
         """
-        dataset = self._open.get(path)
-        if dataset is not None:
-            self._open.move_to_end(path)
-            return dataset
+        raster = self._open.get(path)
+        if raster is None:
+            raster = Raster(path, self._opened(path), lambda level: self._opened(path, overview_level=level))
+            self._open[path] = raster
+        self._open.move_to_end(path)
+        return raster
+
+    def _opened(self, path: str, **options: Any) -> DatasetReader:
         # Never a name that GDAL would take for something else than a file: /vsi…, a URL, a connection string.
         if not path.startswith(self._folder + "/") or "/../" in path:
             raise AssetUnreadable
         try:
             # Not rasterio.open, which takes one driver only.
-            dataset = DatasetReader(path, driver=list(DRIVERS), sharing=False)
+            dataset = DatasetReader(path, driver=list(DRIVERS), sharing=False, **options)
         except RasterioIOError as exc:
             if not Path(path).exists():
                 raise OutsideData("The asset's file is gone: the item was changed meanwhile.") from exc
             raise AssetUnreadable from exc
-        self._open[path] = dataset
-        while len(self._open) > self._keep:
-            _, oldest = self._open.popitem(last=False)
-            oldest.close()
+        while len(self._open) > 1 and sum(raster.files for raster in self._open.values()) >= self._keep:
+            oldest = next(other for other in self._open if other != path)
+            self._open.pop(oldest).close()
         return dataset
 
 
@@ -144,7 +158,7 @@ class LayerReader:
             InvalidParameter: a band that is not there, or an unknown reference system.
             AssetUnreadable: a file is damaged.
         """
-        images = [self._read(read, area) for read in self._selection.reads]
+        images = [self._read_quickly(read, area) or self._read(read, area) for read in self._selection.reads]
         image = images[0] if len(images) == 1 else ImageData.create_from_list(images)
         image.band_names = [name for part in images for name in part.band_names]
         if self._selection.expression is not None:
@@ -176,12 +190,42 @@ class LayerReader:
             return None
         if selection.reads[0].indexes not in {None, (1,)}:
             return None
+        source = self._layer.source(selection.reads[0].asset)
+        if source is not None and source.reader == "raster":
+            with _guarded(selection.reads[0].asset):
+                return self._datasets.raster(source.path).palette
         with self.open(selection.reads[0].asset) as reader:
             if getattr(getattr(reader, "dataset", None), "count", 0) != 1:
                 return None
             return getattr(reader, "colormap", None) or None
 
     # --- inside
+
+    def _read_quickly(self, read: BandRead, area: Area) -> ImageData | None:
+        """A tile for a picture, by nearest neighbour; None for what rio-tiler is to do."""
+        parameters, source = self._parameters, self._layer.source(read.asset)
+        if (
+            not isinstance(area, Tile)
+            or source is None
+            or source.reader != "raster"
+            or parameters.format not in PICTURES
+            or not parameters.resampling == parameters.reproject == "nearest"
+            or parameters.algorithm is not None
+            or parameters.unscale
+            or parameters.padding
+            or parameters.buffer
+        ):
+            return None
+        check_tile(area.tile_matrix_set, area.z, area.x, area.y)
+        with _guarded(read.asset):
+            raster = self._datasets.raster(source.path)
+            is_scaled = parameters.rescale or parameters.colormap or self._selection.expression
+            if raster.dtype != np.uint8 and not is_scaled:
+                return None  # values are scaled by the file's statistics, which rio-tiler looks up
+            self._check_bands(raster, read)
+            size = _TILE_SIZE * parameters.scale
+            image = nearest.read(raster, self._datasets.blocks, area, size, read.indexes, parameters.nodata)
+            return None if image is None else self._named(image, read)
 
     def _read(self, read: BandRead, area: Area) -> ImageData:
         parameters = self._parameters
@@ -272,7 +316,7 @@ class LayerReader:
             image.band_names = [f"{read.asset}_{name}" for name in image.band_names]
         return image
 
-    def _check_bands(self, reader: PixelReader, read: BandRead) -> int:
+    def _check_bands(self, reader: PixelReader | Raster, read: BandRead) -> int:
         """How many bands are read."""
         self._check_values(reader)
         count = getattr(getattr(reader, "dataset", None), "count", None)
@@ -285,7 +329,7 @@ class LayerReader:
                     raise InvalidParameter(message, target="asset_bidx")
         return len(read.indexes)
 
-    def _check_values(self, reader: PixelReader) -> None:
+    def _check_values(self, reader: PixelReader | Raster) -> None:
         """Can these values be shown, and be what ``nodata`` says?"""
         for dtype in dict.fromkeys(getattr(getattr(reader, "dataset", None), "dtypes", ())):
             if dtype.startswith("complex"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -12,17 +13,18 @@ from rio_tiler.models import ImageData
 
 from graticule.errors import InvalidParameter
 from graticule.tiler.algorithms import apply_algorithm
+from graticule.tiler.encoding import encode, encode_classes, rescaled, table
 from graticule.tiler.jobs import Job, Tile
 from graticule.tiler.names import MEDIA_TYPES
 from graticule.tiler.parameters import Colormap, RenderParameters
-from graticule.tiler.reading import read_buffer
+from graticule.tiler.reading import PICTURES, read_buffer
 
 #: GDAL's driver of each format, and how it is asked to write.
 _DRIVERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "png": ("PNG", {"ZLEVEL": 1}),
     "pngraw": ("PNG", {"ZLEVEL": 1}),
-    "jpeg": ("JPEG", {"QUALITY": 75}),
-    "jpg": ("JPEG", {"QUALITY": 75}),
+    "jpeg": ("JPEG", {"QUALITY": 85}),
+    "jpg": ("JPEG", {"QUALITY": 85}),
     "webp": ("WEBP", {"QUALITY": 75}),
     "jp2": ("JP2OpenJPEG", {}),
     "tif": ("GTiff", {"compress": "deflate"}),
@@ -61,7 +63,11 @@ def render(image: ImageData, parameters: RenderParameters, palette: Palette) -> 
         if len(parameters.rescale) not in {1, image.count}:
             message = f"rescale: {len(parameters.rescale)} pairs for {image.count} bands: give one, or one for each."
             raise InvalidParameter(message, target="rescale")
-        image.rescale(parameters.rescale)
+        scaled = rescaled(image.array, parameters.rescale) if image.alpha_mask is None else None
+        if scaled is None:
+            image.rescale(parameters.rescale)
+        else:
+            image.array = scaled
     if parameters.color_formula:
         _color_formula(image, parameters.color_formula)
     if colormap is not None and image.count != 1:
@@ -71,12 +77,43 @@ def render(image: ImageData, parameters: RenderParameters, palette: Palette) -> 
     if name in _PICTURES and colormap is None and image.count not in {1, 3}:
         message = f"A {name} shows one band or three, not {image.count}: choose with asset_bidx, or take tif or npy."
         raise InvalidParameter(message, target="asset_bidx")
+    body = _quickly(image, colormap, name, is_masked=parameters.return_mask)
+    if body is not None:
+        return body, MEDIA_TYPES[name]
     driver, options = _DRIVERS[name]
     try:
         body = image.render(add_mask=parameters.return_mask, img_format=driver, colormap=colormap, **options)
     except InvalidFormat as exc:
         raise InvalidParameter(f"These bands cannot be written as {name}: {exc}.", target="format") from exc
     return body, MEDIA_TYPES[name]
+
+
+def _quickly(image: ImageData, colormap: Any, name: str, *, is_masked: bool) -> bytes | None:
+    """The picture by one of the fast encoders; None where GDAL is to write it."""
+    if name not in PICTURES or image.alpha_mask is not None:
+        return None
+    values = image.array.data
+    # A pixel shows where any of its bands has a value.
+    valid = ~np.logical_and.reduce(np.ma.getmaskarray(image.array)) if is_masked else None
+    if colormap is None:
+        return encode(values, valid, name)
+    colors = _table(colormap, values.dtype)
+    return None if colors is None else encode_classes(values[0], valid, colors, name)
+
+
+def _table(colormap: Any, dtype: np.dtype[Any]) -> Any:
+    """The colour of each value, remembered: many tiles share few colour maps."""
+    pairs = (
+        tuple(colormap.items())
+        if isinstance(colormap, dict)
+        else tuple((tuple(key), tuple(color)) for key, color in colormap)
+    )
+    return _remembered_table(pairs, isinstance(colormap, dict), dtype)
+
+
+@lru_cache(maxsize=64)
+def _remembered_table(pairs: tuple[Any, ...], is_discrete: bool, dtype: np.dtype[Any]) -> Any:
+    return table(dict(pairs) if is_discrete else list(pairs), dtype)
 
 
 def _is_plain(parameters: RenderParameters) -> bool:
@@ -98,6 +135,7 @@ def _leaves_out(colormap: Any) -> bool:
     return colormap is not None and (isinstance(colormap, Sequence) or len(colormap) != 256)
 
 
+@lru_cache(maxsize=64)
 def _colors(colormap: Colormap) -> Any:
     """As rio-tiler takes it."""
     if colormap.name is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -28,7 +29,13 @@ def parameters_of(call: Call, **path: str) -> RenderParameters:
     asked = given.get("tileMatrixSetId") or _last(pairs, "tilematrixsetid")
     if asked is not None:
         given["tileMatrixSetId"] = grid_name(asked)
-    return parse_parameters(pairs, given)
+    return _parsed(tuple(pairs), tuple(given.items()))
+
+
+@lru_cache(maxsize=512)
+def _parsed(pairs: tuple[tuple[str, str], ...], given: tuple[tuple[str, str], ...]) -> RenderParameters:
+    """The tiles of a layer are asked for with the same query, hundreds a second."""
+    return parse_parameters(pairs, dict(given))
 
 
 async def send_picture(call: Call, job: Job) -> Response:
