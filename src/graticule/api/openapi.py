@@ -185,7 +185,8 @@ def _operation(endpoint: Endpoint, path: str) -> Schema:
         "operationId": (endpoint.operation or endpoint.handler.__name__) + ("" if path != "/stac/" else "_slash"),
         "parameters": [
             *(_parameter(name, "path") for name in re.findall(r"\{(\w+)\}", path)),
-            *(_parameter(name, "query") for name in (*endpoint.query, "api-version")),
+            # Some names come with two sets of parameters, such as the `datetime` of items and of cubes.
+            *(_parameter(name, "query") for name in dict.fromkeys((*endpoint.query, "api-version"))),
         ],
         "responses": {
             str(endpoint.status): {"description": "Success"},
