@@ -121,3 +121,40 @@ def test_where_nothing_lies_is_404_and_tilejson_covers_the_collection(catalog: T
     assert catalog.mosaic("WMTSCapabilities.xml", assets="image").status_code == 200
     assert len(catalog.mosaic("tiles").json()["tilesets"]) == 13
     assert catalog.client.get(f"{catalog.served.url}/{ITEM_PREFIX}/missing/tilejson.json").status_code == 404
+
+
+# --- tile settings
+
+
+@pytest.fixture
+def bounded(catalog: Tiled, tile: morecantile.Tile) -> Iterator[None]:
+    """Tiles begin at the zoom of `tile`, of two items each."""
+    url = f"{catalog.served.url}/stac/collections/{COLLECTION}/configurations/tile-settings"
+    with catalog.served.client() as admin:
+        before = admin.get(url).json()
+        assert admin.put(url, json={"minZoom": tile.z, "maxItemsPerTile": 2}).status_code == 200
+        yield
+        assert admin.put(url, json=before).status_code == 200
+
+
+@pytest.mark.usefixtures("bounded")
+def test_tiles_begin_at_the_collections_floor(catalog: Tiled, tile: morecantile.Tile) -> None:
+    assert catalog.mosaic(f"tiles/{tile.z}/{tile.x}/{tile.y}", assets="image").status_code == 200
+    above = WEB.parent(tile)[0]
+    refused = catalog.mosaic(f"tiles/{above.z}/{above.x}/{above.y}", assets="image")
+    assert refused.status_code == 404
+    assert refused.json()["error"]["code"] == "OutsideData"
+    assert f"begin at zoom {tile.z}" in refused.json()["error"]["message"]
+    assert catalog.mosaic("WebMercatorQuad/tilejson.json", assets="image").json()["minzoom"] == tile.z
+    # One item is one file, from whatever distance.
+    assert catalog.get("whole", f"tiles/{above.z}/{above.x}/{above.y}", assets="image").status_code == 200
+
+
+@pytest.mark.usefixtures("bounded")
+def test_a_tile_reads_no_more_items_than_its_collection_allows(catalog: Tiled, tile: morecantile.Tile) -> None:
+    path = f"tiles/{tile.z}/{tile.x}/{tile.y}.npy"
+    few = array(catalog.mosaic(path, assets="image", pixel_selection="count"))
+    listed = catalog.mosaic(f"tiles/{tile.z}/{tile.x}/{tile.y}/assets").json()
+    assert [item["id"] for item in listed] == [item for item in ITEMS if item in {one["id"] for one in listed}]
+    newest = tuple(item["id"] for item in listed[:2])
+    assert np.array_equal(few[:-1], expected(catalog, tile, "count", newest).array.filled(0))
