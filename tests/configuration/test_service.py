@@ -38,7 +38,7 @@ each_kind = pytest.mark.parametrize("kind", list(Kind))
 
 async def test_a_new_collection_has_the_defaults(configuration: Configuration) -> None:
     assert await configuration.whole("naip") == {
-        "tileSettings": {"minZoom": 0, "maxItemsPerTile": 35, "defaultLocation": None},
+        "tileSettings": {"minZoom": 0, "maxItemsPerTile": 100, "defaultLocation": None},
         "mosaicInfo": {"mosaics": [], "renderOptions": [], "defaultLocation": None, "defaultCustomQuery": None},
     }
     assert await configuration.partition_type("naip") == {"scheme": "none"}

@@ -10,7 +10,6 @@ from urllib.parse import quote, urlencode
 from starlette.responses import Response
 
 from graticule.api.data.answers import parameters_of
-from graticule.api.data.settings import least_zoom
 from graticule.api.data.targets import prefix_of, target_of
 from graticule.api.routing import Call, json_response
 from graticule.errors import InvalidParameter
@@ -156,7 +155,6 @@ async def _zooms(call: Call, target: Target, parameters: RenderParameters) -> tu
             found = int(header["minzoom"]), int(header["maxzoom"])
         low, high = found[0] if low is None else low, found[1] if high is None else high
     least, most = await asyncio.to_thread(grids.zooms, parameters.tile_matrix_set)
-    least = max(least, await least_zoom(call, target, parameters))
     low, high = max(low, least), min(high, most)
     if low > high:
         raise InvalidParameter(f"minzoom {low} is above maxzoom {high}.", target="minzoom")

@@ -10,7 +10,6 @@ import shapely
 from starlette.responses import Response
 
 from graticule.api.data.answers import parameters_of, send_picture
-from graticule.api.data.settings import bounded
 from graticule.api.data.targets import target_of
 from graticule.api.routing import Call
 from graticule.errors import InvalidParameter, InvalidRequestBody
@@ -49,8 +48,6 @@ async def crop_feature(call: Call) -> Response:
 
 async def _picture(call: Call, parameters: RenderParameters, area: Area) -> Response:
     target = await target_of(call)
-    if isinstance(area, Tile):
-        parameters = await bounded(call, target, parameters, area.z)
     selection = select(parameters, await target.keys())
     around = await around_of(area, parameters) if target.is_mosaic else None
     job = await call.services.tiler.job("image", target, selection, parameters, area, around=around)
