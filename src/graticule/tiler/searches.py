@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any, Final
 
@@ -11,6 +12,8 @@ import orjson
 from graticule.catalog import Catalog
 from graticule.errors import OutsideData
 from graticule.stac.bbox import BBox
+from graticule.stac.cql2 import Expression
+from graticule.stac.cql2.expressions import all_of
 from graticule.stac.documents import JsonObject
 from graticule.stac.search import Search, parse_search
 from graticule.tiler.jobs import Bounds, Layer
@@ -42,6 +45,12 @@ class SearchTarget:
     async def bounds(self) -> Bounds:
         """As `Target.bounds`."""
         return self._extent
+
+    def narrowed(self, condition: Expression) -> SearchTarget:
+        """The same where a further condition holds."""
+        made = copy(self)
+        made._search = replace(self._search, filter=all_of(self._search.filter, condition))  # noqa: SLF001 - our own
+        return made
 
     async def layers(
         self, assets: Sequence[str], around: Bounds | None = None, limits: MosaicLimits | None = None

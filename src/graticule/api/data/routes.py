@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from graticule.access import Role
-from graticule.api.data import convertors, documents, images, legends, values
+from graticule.api.data import convertors, documents, images, legends, static_images, values
 from graticule.api.routing import Endpoint, Handler
 
 convertors.register()
@@ -178,4 +178,5 @@ ENDPOINTS: Final = (
         "tile_matrix_set",
     ),
     *legends.ENDPOINTS,
+    *static_images.ENDPOINTS,
 )
