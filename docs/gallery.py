@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 import sys
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
+from rasterio.warp import transform
 
 from graticule.demo import scenes
 from graticule.demo.scenes import Landscape, make_scenes
@@ -29,6 +32,7 @@ from graticule.tiler.verbs import run
 FOLDER = Path(__file__).resolve().parent / "reference"
 PICTURES = FOLDER / "gallery"
 SIDE = 512  #: pixels of the made-up landscape
+UTM = "EPSG:32723"
 SIZE = 256  #: pixels of a picture
 #: How far a picture may lie from the one that is kept, as a mean over its values of 0 to 255: encoders differ a little.
 TOLERANCE = 4.0
@@ -56,13 +60,12 @@ class Picture:
     options: str  #: as a render option has them
     item: str = "scene"
     crop: str = ""  #: "box" is the middle of the item; "feature" a hexagon in it
-    width: int = SIZE
 
 
 COVER = "assets=cover&colormap_name=io-lulc-9-class"
 PAGES: dict[str, tuple[Picture, ...]] = {
     "Bands": (
-        Picture("natural", "Natural colour: three bands of one asset", "assets=image&asset_bidx=image|3,2,1&rescale=0,2600"),
+        Picture("natural", "Natural colour: three bands of one asset", "assets=image&asset_bidx=image|3,2,1&rescale=0,1900"),
         Picture("infrared", "Near infrared as red", "assets=image&asset_bidx=image|4,3,2&rescale=0,4500&rescale=0,2200&rescale=0,2000"),
         Picture(
             "formula",
@@ -92,16 +95,16 @@ PAGES: dict[str, tuple[Picture, ...]] = {
         Picture("mosaic", "Four scenes of two projections as one", COVER, item="mosaic"),
     ),
     "Heights": (
-        Picture("heights", "Heights as colours", "assets=dem&rescale=200,1900&colormap_name=terrain"),
+        Picture("heights", "Heights as colours", "assets=dem&rescale=780,1020&colormap_name=terrain"),
         Picture("hillshade", "Hillshade", "assets=dem&algorithm=hillshade&buffer=3"),
-        Picture("contours", "Contours", 'assets=dem&algorithm=contours&algorithm_params={"increment":200,"thickness":2,"minz":200,"maxz":1900}'),
-        Picture("slope", "Slope", "assets=dem&algorithm=slope&buffer=3&rescale=0,45&colormap_name=inferno"),
+        Picture("contours", "Contours", 'assets=dem&algorithm=contours&algorithm_params={"increment":40,"thickness":4,"minz":780,"maxz":1020}'),
+        Picture("slope", "Slope", "assets=dem&algorithm=slope&buffer=3&rescale=0,60&colormap_name=inferno"),
     ),
     "Cuts and kernels": (
-        Picture("feature", "What lies within a feature", "assets=image&asset_bidx=image|3,2,1&rescale=0,2600", crop="feature"),
-        Picture("nearest", "Enlarged, nearest", "assets=dem&rescale=200,1900&colormap_name=viridis", crop="box"),
-        Picture("bilinear", "Enlarged, bilinear", "assets=dem&rescale=200,1900&colormap_name=viridis&resampling=bilinear", crop="box"),
-        Picture("cubic", "Enlarged, cubic", "assets=dem&rescale=200,1900&colormap_name=viridis&resampling=cubic", crop="box"),
+        Picture("feature", "What lies within a feature", "assets=image&asset_bidx=image|3,2,1&rescale=0,1900", crop="feature"),
+        Picture("nearest", "Enlarged, nearest", "assets=dem&rescale=780,1020&colormap_name=viridis", crop="box"),
+        Picture("bilinear", "Enlarged, bilinear", "assets=dem&rescale=780,1020&colormap_name=viridis&resampling=bilinear&reproject=bilinear", crop="box"),
+        Picture("cubic", "Enlarged, cubic", "assets=dem&rescale=780,1020&colormap_name=viridis&resampling=cubic&reproject=cubic", crop="box"),
     ),
 }  # fmt: skip
 LEGENDS = ("viridis", "rdylgn", "terrain", "io-lulc-9-class", "mtbs-severity", "twilight")
@@ -109,6 +112,7 @@ LEGENDS = ("viridis", "rdylgn", "terrain", "io-lulc-9-class", "mtbs-severity", "
 
 def main() -> int:
     """Write the page and its pictures; with ``--check`` compare them."""
+    warnings.simplefilter("ignore")  # files this small have no overviews
     with tempfile.TemporaryDirectory() as folder:
         files = draw(Path(folder))
     if "--check" in sys.argv:
@@ -127,7 +131,7 @@ def main() -> int:
 def draw(folder: Path) -> dict[str, bytes]:
     """The page and its pictures: path below `FOLDER` → content."""
     items = make_items(folder)
-    datasets = Datasets()
+    datasets = Datasets(str(folder))
     files = {
         f"gallery/{picture.name}.webp": render(picture, items[picture.item], datasets)
         for pictures in PAGES.values()
@@ -171,7 +175,7 @@ def make_items(folder: Path) -> dict[str, tuple[Layer, ...]]:
     size = 2 * landscape.half
     height = landscape._ground[0][: size // 2, : size // 2]  # noqa: SLF001 - the demo keeps heights to itself
     cover = landscape.cover(2021)[: size // 2, : size // 2]
-    heights = (900 + 380 * height).astype("float32")
+    heights = smooth(900 + 60 * height).astype("float32")
     rng = np.random.default_rng(7)
     table = np.zeros((256, 4))
     for code, values in REFLECTANCE.items():
@@ -180,26 +184,44 @@ def make_items(folder: Path) -> dict[str, tuple[Layer, ...]]:
     light = 1 + 0.25 * np.clip(np.gradient(height, axis=1) * 12, -1, 1) + 0.05 * rng.standard_normal(height.shape)
     bands = np.clip(table[cover].transpose(2, 0, 1) * light, 1, 10_000).astype("uint16")
     made = {"image": folder / "image.tif", "dem": folder / "dem.tif", "cover": folder / "cover.tif"}
-    write(made["image"], bands, landscape, nodata=0)
-    write(made["dem"], heights[None], landscape)
-    write(made["cover"], cover[None], landscape, palette={code: (*color, 255) for code, (_, color) in scenes.CLASSES.items()})
+    write(made["image"], bands, landscape.transform, nodata=0)
+    # Heights are in metres on the ground, so that slopes are what they are.
+    left, top = transform("EPSG:4326", UTM, [landscape.transform.c], [landscape.transform.f])
+    write(made["dem"], heights[None], Affine(scenes.RESOLUTION, 0, left[0], 0, -scenes.RESOLUTION, top[0]), crs=UTM)
+    palette = {code: (*color, 255) for code, (_, color) in scenes.CLASSES.items()}
+    write(made["cover"], cover[None], landscape.transform, palette=palette)
     scene = Layer("gallery", "scene", tuple((key, Source(str(path))) for key, path in made.items()))
     four = tuple(Layer("gallery", tile.id, (("cover", Source(str(tile.path))),)) for tile in tiles)
     return {"scene": (scene,), "mosaic": four}
 
 
+def smooth(field: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean of seven by seven pixels; the made-up noise is rougher than ground."""
+    for axis in (0, 1):
+        field = np.mean([np.roll(field, shift, axis) for shift in range(-3, 4)], axis=0)
+    return field
+
+
 def write(
     path: Path,
     bands: NDArray[np.generic],
-    landscape: Landscape,
+    placed: Affine,
     *,
+    crs: str = "EPSG:4326",
     nodata: float | None = None,
     palette: dict[int, tuple[int, int, int, int]] | None = None,
 ) -> None:
-    """A GeoTIFF in degrees, whose upper left corner is the landscape's."""
+    """A GeoTIFF."""
     count, height, width = bands.shape
-    profile = {"driver": "GTiff", "dtype": bands.dtype, "count": count, "height": height, "width": width, "nodata": nodata}
-    with rasterio.open(path, "w", crs="EPSG:4326", transform=landscape.transform, tiled=True, **profile) as dataset:
+    profile = {
+        "driver": "GTiff",
+        "dtype": bands.dtype,
+        "count": count,
+        "height": height,
+        "width": width,
+        "nodata": nodata,
+    }
+    with rasterio.open(path, "w", crs=crs, transform=placed, tiled=True, **profile) as dataset:
         dataset.write(bands)
         if palette is not None:
             dataset.write_colormap(1, palette)
@@ -208,7 +230,9 @@ def write(
 def render(picture: Picture, layers: tuple[Layer, ...], datasets: Datasets) -> bytes:
     """One picture, as the tiler answers it."""
     parameters = parse_parameters(
-        read_options(picture.options), {"format": "webp", "width": str(picture.width), "height": str(SIZE)}
+        read_options(picture.options),
+        # On the map that tiles are on, where a pixel has a size in metres.
+        {"format": "webp", "width": str(SIZE), "height": str(SIZE), "dst_crs": "epsg:3857"},
     )
     selection = select(parameters, [key for key, _ in layers[0].sources])
     is_mosaic = len(layers) > 1
@@ -227,7 +251,10 @@ def area_of(picture: Picture) -> Area:
     reach = 0.45 * SIDE * step
     if picture.crop == "feature":
         ring = [
-            [longitude + reach * math.cos(math.radians(60 * corner)), latitude + reach * math.sin(math.radians(60 * corner))]
+            [
+                longitude + reach * math.cos(math.radians(60 * corner)),
+                latitude + reach * math.sin(math.radians(60 * corner)),
+            ]
             for corner in range(7)
         ]
         return Shape({"type": "Polygon", "coordinates": [ring]})

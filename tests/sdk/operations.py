@@ -178,7 +178,9 @@ def arguments(
         "*": common,
         "get_class_map_legend": {"classmap_name": "mtbs-severity"},
         "get_interval_legend": {"classmap_name": "modis-64A1"},
-        "register_mosaics_search": {"body": {"collections": [collection], "filter": of_item, "filter-lang": "cql2-json"}},
+        "register_mosaics_search": {
+            "body": {"collections": [collection], "filter": of_item, "filter-lang": "cql2-json"}
+        },
         "create_static_image": {
             "body": {
                 "cql": {"op": "and", "args": [{"op": "=", "args": [{"property": "collection"}, collection]}, of_item]},

@@ -47,7 +47,9 @@ class Bearer(SansIOHTTPPolicy):  # type: ignore[type-arg]
 def keywords(method: Any, name: str, job: dict[str, Any], learned: dict[str, Any]) -> dict[str, Any]:
     """What an operation requires, by name, and its options."""
     known = {**job["arguments"]["*"], **learned, **job["arguments"].get(name, {})}
-    parameters = [parameter for parameter in inspect.signature(method).parameters.values() if parameter.name != "kwargs"]
+    parameters = [
+        parameter for parameter in inspect.signature(method).parameters.values() if parameter.name != "kwargs"
+    ]
     required = [
         parameter.name
         for parameter in parameters

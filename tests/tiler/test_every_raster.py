@@ -26,7 +26,13 @@ from tiler.served import COLLECTION, Tiled, array, bounds_of, document
 pytestmark = [pytest.mark.acceptance, pytest.mark.filterwarnings("ignore")]  # GDAL warns about some of these
 
 WEB = morecantile.tms.get("WebMercatorQuad")
-TYPES_OF_SUFFIX: Final = {".tif": "image/tiff", ".jp2": "image/jp2", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
+TYPES_OF_SUFFIX: Final = {
+    ".tif": "image/tiff",
+    ".jp2": "image/jp2",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+}
 
 #: Files whose ingestion fails, and words of the error.
 REFUSED: Final = {
@@ -59,7 +65,9 @@ def rasters(folder: Path) -> dict[str, Path]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        is_alike = path.name.startswith("LC08") and not path.stem.endswith(("SR_B4", "QA_PIXEL", "ST_B10", "QA_AEROSOL"))
+        is_alike = path.name.startswith("LC08") and not path.stem.endswith(
+            ("SR_B4", "QA_PIXEL", "ST_B10", "QA_AEROSOL")
+        )
         if path.suffix.lower() in TYPES_OF_SUFFIX and not is_alike:
             found[name] = path
     return found

@@ -186,10 +186,7 @@ def _operation(endpoint: Endpoint, path: str) -> Schema:
         "summary": endpoint.summary,
         "operationId": (endpoint.operation or endpoint.handler.__name__) + ("" if path != "/stac/" else "_slash"),
         "parameters": [
-            *(
-                _in_path(name, convertor)
-                for name, convertor in re.findall(r"\{(\w+)(?::(\w+))?\}", endpoint.path)
-            ),
+            *(_in_path(name, convertor) for name, convertor in re.findall(r"\{(\w+)(?::(\w+))?\}", endpoint.path)),
             # Some names come with two sets of parameters, such as the `datetime` of items and of cubes.
             *(_in_query(name) for name in dict.fromkeys((*endpoint.query, "api-version"))),
         ],

@@ -20,7 +20,17 @@ from graticule.tiler.parameters import RenderParameters, parse_parameters
 #: Names that `options` may hold (product.md 8.2 and api.md 5.2), for telling a slip from what belongs to other readers.
 NAMES: Final = frozenset(
     {
-        *("assets", "expression", "asset_bidx", "bidx", "asset_as_band", "nodata", "unscale", "resampling", "reproject"),
+        *(
+            "assets",
+            "expression",
+            "asset_bidx",
+            "bidx",
+            "asset_as_band",
+            "nodata",
+            "unscale",
+            "resampling",
+            "reproject",
+        ),
         *("rescale", "return_mask", "colormap_name", "colormap", "color_formula", "algorithm", "algorithm_params"),
         *("buffer", "padding", "skipcovered", "exitwhenfull", "time_limit", "items_limit", "scan_limit"),
         *("maxitemspertile", "pixel_selection", "subdataset_name", "subdataset_bands", "datetime", "sel", "sel_method"),

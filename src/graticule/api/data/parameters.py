@@ -37,7 +37,9 @@ def _several(description: str, example: list[Any] | None = None, kind: str = "st
 #: By name, in the query.
 QUERY: Final[dict[str, Schema]] = {
     "assets": _several("Keys of the assets to read, in the order of red, green, blue.", ["image"]),
-    "expression": _text("Band math over assets; several outputs are separated by ;.", "(nir_b1-red_b1)/(nir_b1+red_b1)"),
+    "expression": _text(
+        "Band math over assets; several outputs are separated by ;.", "(nir_b1-red_b1)/(nir_b1+red_b1)"
+    ),
     "asset_bidx": _several("Bands of an asset, from 1: its key, a bar, the bands.", ["image|1,2,3"]),
     "asset_expression": _several("An expression over an asset's own bands: its key, a bar, the expression."),
     "bidx": _several("Bands of every asset, from 1.", [1], "integer"),
