@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - options are one text each, as they are used
 """Draws the pictures of ``docs/reference/gallery.md`` with the tiler, from rasters that it makes up on the spot.
 
 Run it after a change of how pixels become pictures, and look at what comes out; with ``--check`` it writes nothing and

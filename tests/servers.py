@@ -7,7 +7,7 @@ PostgreSQL is the second database. Its programs are in the folder that ``GRATICU
 Debian puts them, else on the PATH; as root, Debian's package is installed. The tests start a server of their own.
 PostGIS is for the pgstac that catalogs are moved in and out of; as root, Debian's package is installed.
 
-The official SDK's preview version is put into a folder of its own, for ``tests/sdk`` to run against beside the newer one.
+The official SDK's preview version is put into a folder of its own; ``tests/sdk`` runs it beside the newer one.
 
 What cannot be had is one loud line, and the tests that need it are skipped; with ``CI`` set it is a failure.
 """

@@ -168,7 +168,9 @@ async def test_options_are_held_against_what_items_have(
     await configuration.add("naip", Kind.RENDER_OPTION, option)  # nothing is known yet
     item: Item = {**ITEM, "assets": {"image": {"href": "x", "eo:bands": [{}, {}, {}, {}]}, "map": {"href": "y"}}}
     database.write_now(lambda tx: catalog.put_items(tx, "naip", [item], on_conflict=OnConflict.ERROR))
-    with pytest.raises(InvalidRequestBody, match="no item of the collection has an asset 'other'.*image, map") as caught:
+    with pytest.raises(
+        InvalidRequestBody, match=r"no item of the collection has an asset 'other'.*image, map"
+    ) as caught:
         await configuration.replace("naip", Kind.RENDER_OPTION, "a", option)
     assert caught.value.target == "options"
     good = entry(Kind.RENDER_OPTION, "b", options="assets=image&asset_bidx=image|4,1,2")

@@ -145,12 +145,11 @@ OPERATIONS: Final = {STABLE: OF_STABLE, PREVIEW: OF_PREVIEW}
 
 
 def arguments(
-    version: str, collection: str, item: str, tile: tuple[int, int, int], box: tuple[float, float, float, float]
+    collection: str, item: str, tile: tuple[int, int, int], box: tuple[float, float, float, float]
 ) -> dict[str, dict[str, Any]]:
     """Values of the arguments that operations require, by name: ``*`` for all, else of one operation.
 
     Args:
-        version: of the API.
         collection: that has the item.
         item: whose asset `image` has three bands.
         tile: z, x, y of one that the item touches.
@@ -167,10 +166,18 @@ def arguments(
         **dict(zip("zxy", tile, strict=True)),
         "scale": 2,
         "format": "png",
-        **{"min_x": west, "min_y": south, "max_x": east, "max_y": north},
-        **{"minx": west, "miny": south, "maxx": east, "maxy": north},
-        **{"width": _SIZE[0], "height": _SIZE[1]},
-        **{"longitude": (west + east) / 2, "latitude": (south + north) / 2},
+        "min_x": west,
+        "min_y": south,
+        "max_x": east,
+        "max_y": north,
+        "minx": west,
+        "miny": south,
+        "maxx": east,
+        "maxy": north,
+        "width": _SIZE[0],
+        "height": _SIZE[1],
+        "longitude": (west + east) / 2,
+        "latitude": (south + north) / 2,
         "color_map_name": "viridis",
         "body": {"type": "Feature", "properties": {}, "geometry": shape},
     }

@@ -66,7 +66,7 @@ def answers(catalog: Tiled, values: dict[str, Any]) -> Answers:
             "token": catalog.served.token("reader"),
             "mode": mode,
             "calls": {name: dict(call.options) for name, call in OPERATIONS[version].items()},
-            "arguments": arguments(version, COLLECTION, ITEM, **values),
+            "arguments": arguments(COLLECTION, ITEM, **values),
         }
         done = subprocess.run(
             [sys.executable, str(WALK)],

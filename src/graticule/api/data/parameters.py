@@ -1,4 +1,4 @@
-"""Query and path parameters of the tiler as OpenAPI tells them (api.md 5.2). What is sent is read by `parse_parameters`."""
+"""Parameters of the tiler as OpenAPI tells them (api.md 5.2). What is sent is read by `parse_parameters`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _one_of(values: tuple[str, ...], default: str | None, description: str) -> S
     )
 
 
-def _switch(default: bool, description: str) -> Schema:  # noqa: FBT001 - a table reads best without names
+def _switch(default: bool, description: str) -> Schema:
     return {"type": "boolean", "default": default, "description": description}
 
 

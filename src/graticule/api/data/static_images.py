@@ -1,4 +1,4 @@
-"""Static images of the preview version: a picture of a collection's items under a URL that can be passed on (api.md 6.5).
+"""Static images of the preview version (api.md 6.5): a picture of a collection's items, under a URL to pass on.
 
 All that an image depends on is in its id, so that nothing is stored, the URL works after a restart, and the pixels
 follow the data.
@@ -34,7 +34,7 @@ _LARGEST_BODY: Final = 1_000_000
 
 
 async def create_static_image(call: Call) -> Response:
-    """``POST /data/collections/{collectionId}/image/static``: the URL of the picture, which is drawn when it is asked for."""
+    """``POST …/image/static``: the URL of the picture, which is drawn when it is asked for."""
     body = await call.json_object(_LARGEST_BODY)
     document = {name: body[name] for name in _MEMBERS if body.get(name) is not None}
     await _job(call, document)  # what cannot be drawn is refused now
@@ -47,7 +47,7 @@ async def create_static_image(call: Call) -> Response:
 
 
 async def get_static_image(call: Call) -> Response:
-    """``GET /data/collections/{collectionId}/image/static/{id}``: a PNG."""
+    """``GET …/image/static/{id}``: a PNG."""
     return await send_picture(call, await _job(call, _read(call.path["id"])))
 
 
