@@ -166,7 +166,8 @@ async def test_options_are_held_against_what_items_have(
 ) -> None:
     option = entry(Kind.RENDER_OPTION, "a", options="assets=other")
     await configuration.add("naip", Kind.RENDER_OPTION, option)  # nothing is known yet
-    item: Item = {**ITEM, "assets": {"image": {"href": "x", "eo:bands": [{}, {}, {}, {}]}, "map": {"href": "y"}}}
+    assets: dict[str, Any] = {"image": {"href": "x", "eo:bands": [{}, {}, {}, {}]}, "map": {"href": "y"}}
+    item: Item = {**ITEM, "assets": assets}
     database.write_now(lambda tx: catalog.put_items(tx, "naip", [item], on_conflict=OnConflict.ERROR))
     with pytest.raises(
         InvalidRequestBody, match=r"no item of the collection has an asset 'other'.*image, map"
@@ -187,7 +188,7 @@ async def test_options_are_held_against_what_items_have(
 async def test_options_are_held_against_item_assets(
     configuration: Configuration, database: Database, catalog: Catalog
 ) -> None:
-    assets = {"data": {"raster:bands": [{}]}, "visual": {}}
+    assets: dict[str, Any] = {"data": {"raster:bands": [{}]}, "visual": {}}
     doc = orjson.dumps({"type": "Collection", "links": [], "id": "dem", "item_assets": assets})
     database.write_now(lambda tx: catalog.add_collection(tx, "dem", doc, "dem-0badcafe"))
     await configuration.add("dem", Kind.RENDER_OPTION, entry(Kind.RENDER_OPTION, "a", options="assets=visual&bidx=9"))

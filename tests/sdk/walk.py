@@ -19,12 +19,8 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.planetarycomputer import PlanetaryComputerProClient
+from azure.planetarycomputer._utils.model_base import SdkJSONEncoder
 from azure.planetarycomputer.aio import PlanetaryComputerProClient as AsyncClient
-
-try:
-    from azure.planetarycomputer._utils.model_base import SdkJSONEncoder
-except ImportError:
-    from azure.planetarycomputer._model_base import SdkJSONEncoder
 
 
 class Credential:
@@ -46,7 +42,7 @@ class Bearer(SansIOHTTPPolicy):  # type: ignore[type-arg]
 
 def keywords(method: Any, name: str, job: dict[str, Any], learned: dict[str, Any]) -> dict[str, Any]:
     """What an operation requires, by name, and its options."""
-    known = {**job["arguments"]["*"], **learned, **job["arguments"].get(name, {})}
+    known: dict[str, Any] = {**job["arguments"]["*"], **learned, **job["arguments"].get(name, {})}
     parameters = [
         parameter for parameter in inspect.signature(method).parameters.values() if parameter.name != "kwargs"
     ]
@@ -55,7 +51,7 @@ def keywords(method: Any, name: str, job: dict[str, Any], learned: dict[str, Any
         for parameter in parameters
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or parameter.default is inspect.Parameter.empty
     ]
-    return {parameter: known[parameter] for parameter in required} | job["calls"][name]
+    return {**{parameter: known[parameter] for parameter in required}, **job["calls"][name]}
 
 
 def learn(name: str, found: Any, learned: dict[str, Any]) -> None:
@@ -97,7 +93,8 @@ def walk(job: dict[str, Any]) -> dict[str, Any]:
 async def walk_async(job: dict[str, Any]) -> dict[str, Any]:
     answers: dict[str, Any] = {}
     learned: dict[str, Any] = {"search_id": "0" * 32, "id": "none"}
-    async with AsyncClient(job["url"], Credential(), authentication_policy=Bearer(job["token"])) as client:
+    never_asked: Any = Credential()
+    async with AsyncClient(job["url"], never_asked, authentication_policy=Bearer(job["token"])) as client:
         names = [name for name in dir(client.data) if not name.startswith("_")]
         for name in job["calls"]:
             try:

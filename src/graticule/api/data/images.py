@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import orjson
 import shapely
+from shapely.geometry.base import BaseGeometry
 from starlette.responses import Response
 
 from graticule.api.data.answers import parameters_of, send_picture
@@ -90,7 +91,7 @@ async def feature_of(call: Call) -> JsonObject:
     return feature
 
 
-def polygon_of(geometry: Any, owner: str) -> shapely.Geometry:
+def polygon_of(geometry: Any, owner: str) -> BaseGeometry:
     """The polygon of a body, checked.
 
     Raises:
