@@ -7,6 +7,8 @@ PostgreSQL is the second database. Its programs are in the folder that ``GRATICU
 Debian puts them, else on the PATH; as root, Debian's package is installed. The tests start a server of their own.
 PostGIS is for the pgstac that catalogs are moved in and out of; as root, Debian's package is installed.
 
+The official SDK's preview version is put into a folder of its own; ``tests/sdk`` runs it beside the newer one.
+
 What cannot be had is one loud line, and the tests that need it are skipped; with ``CI`` set it is a failure.
 """
 
@@ -37,7 +39,7 @@ class Missing(Exception):
 def main() -> int:
     """Make everything ready. 0: tests may start; 1: something is missing that must be there."""
     missing = []
-    for prepare in (test_data, node, postgres, postgis):
+    for prepare in (test_data, node, postgres, postgis, preview_sdk):
         try:
             prepare()
         except Missing as exc:
@@ -100,6 +102,23 @@ def postgis() -> None:
     install(package, "PostGIS")
     if not has_postgis(folder):
         raise Missing(f"PostGIS for the PostgreSQL of {folder}: install it (apt-get install {package})")
+
+
+def preview_sdk() -> None:
+    """The official SDK's preview version; what it needs besides is what the newer one needs."""
+    folder = preview_sdk_folder()
+    if (folder / "azure" / "planetarycomputer").is_dir():
+        return
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--require-hashes"]
+    lock = str(TESTS / "preview-sdk.lock")
+    if subprocess.run([*pip, "--no-deps", "--target", str(folder), "-r", lock], check=False).returncode != 0:
+        raise Missing("the preview version of azure-planetarycomputer: name its folder with GRATICULE_TEST_PREVIEW_SDK")
+
+
+def preview_sdk_folder() -> Path:
+    """Where `preview_sdk` puts it: beside this interpreter's packages, where nothing imports it by chance."""
+    named = os.environ.get("GRATICULE_TEST_PREVIEW_SDK")
+    return Path(named) if named else Path(sys.prefix) / "preview-sdk"
 
 
 def install(package: str, what: str) -> None:

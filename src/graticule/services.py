@@ -34,7 +34,7 @@ from graticule.sealing import Sealer, open_sealer, prepare_data_dir
 from graticule.settings import Settings
 from graticule.sources import Sources
 from graticule.storage import AssetStore, ManagedHrefs
-from graticule.tiler import Tiler
+from graticule.tiler import Tiler, check_options
 from graticule.tiler.static_images import forget_images
 from graticule.workflows import Engine
 
@@ -132,7 +132,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 folder=settings.uploads_dir,
             ),
             configuration=Configuration(
-                database=database, catalog=catalog, indexing=indexing, strict=settings.strict_queryables
+                database=database,
+                catalog=catalog,
+                indexing=indexing,
+                check_options=check_options,
+                strict=settings.strict_queryables,
             ),
             indexing=indexing,
             sources=Sources(settings=settings, database=database, sealer=sealer),

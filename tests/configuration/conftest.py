@@ -10,6 +10,7 @@ import pytest
 from graticule.catalog import Catalog, SqlCatalog
 from graticule.configuration import Configuration, Indexing
 from graticule.database import Database
+from graticule.tiler import check_options
 from graticule.workflows import Engine, Timing
 
 AddCollection = Callable[[str], None]
@@ -51,4 +52,4 @@ def configuration(
 ) -> Configuration:
     """With one collection, ``naip``."""
     add_collection("naip")
-    return Configuration(database=database, catalog=catalog, indexing=indexing)
+    return Configuration(database=database, catalog=catalog, indexing=indexing, check_options=check_options)

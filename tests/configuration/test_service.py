@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from graticule.catalog import Catalog, OnConflict
@@ -37,7 +38,7 @@ each_kind = pytest.mark.parametrize("kind", list(Kind))
 
 async def test_a_new_collection_has_the_defaults(configuration: Configuration) -> None:
     assert await configuration.whole("naip") == {
-        "tileSettings": {"minZoom": 0, "maxItemsPerTile": 35, "defaultLocation": None},
+        "tileSettings": {"minZoom": 0, "maxItemsPerTile": 100, "defaultLocation": None},
         "mosaicInfo": {"mosaics": [], "renderOptions": [], "defaultLocation": None, "defaultCustomQuery": None},
     }
     assert await configuration.partition_type("naip") == {"scheme": "none"}
@@ -155,6 +156,45 @@ async def test_forgetting_a_collection_leaves_nothing_of_it(
         assert len(await configuration.entries("other", kind)) == 1
     assert await configuration.partition_type("naip") == {"scheme": "none"}
     assert await configuration.partition_type("other") == {"scheme": "year"}
+
+
+# --- what render options name
+
+
+async def test_options_are_held_against_what_items_have(
+    configuration: Configuration, database: Database, catalog: Catalog
+) -> None:
+    option = entry(Kind.RENDER_OPTION, "a", options="assets=other")
+    await configuration.add("naip", Kind.RENDER_OPTION, option)  # nothing is known yet
+    assets: dict[str, Any] = {"image": {"href": "x", "eo:bands": [{}, {}, {}, {}]}, "map": {"href": "y"}}
+    item: Item = {**ITEM, "assets": assets}
+    database.write_now(lambda tx: catalog.put_items(tx, "naip", [item], on_conflict=OnConflict.ERROR))
+    with pytest.raises(
+        InvalidRequestBody, match=r"no item of the collection has an asset 'other'.*image, map"
+    ) as caught:
+        await configuration.replace("naip", Kind.RENDER_OPTION, "a", option)
+    assert caught.value.target == "options"
+    good = entry(Kind.RENDER_OPTION, "b", options="assets=image&asset_bidx=image|4,1,2")
+    bad = entry(Kind.RENDER_OPTION, "c", options="assets=image&asset_bidx=image|5,1,2")
+    with pytest.raises(InvalidRequestBody, match="4 bands") as caught:
+        await configuration.add("naip", Kind.RENDER_OPTION, [good, bad])
+    assert caught.value.target == "[1].options"
+    assert [one["id"] for one in await configuration.entries("naip", Kind.RENDER_OPTION)] == ["a"], "all or nothing"
+    vector = {"tilejsonKey": "tiles", "sourceLayer": "fires"}
+    lines = entry(Kind.RENDER_OPTION, "d", type="vt-line", vectorOptions=vector, options="whatever")
+    assert await configuration.add("naip", Kind.RENDER_OPTION, [good, lines]) == [good, lines]
+
+
+async def test_options_are_held_against_item_assets(
+    configuration: Configuration, database: Database, catalog: Catalog
+) -> None:
+    assets: dict[str, Any] = {"data": {"raster:bands": [{}]}, "visual": {}}
+    doc = orjson.dumps({"type": "Collection", "links": [], "id": "dem", "item_assets": assets})
+    database.write_now(lambda tx: catalog.add_collection(tx, "dem", doc, "dem-0badcafe"))
+    await configuration.add("dem", Kind.RENDER_OPTION, entry(Kind.RENDER_OPTION, "a", options="assets=visual&bidx=9"))
+    for options in ("assets=data&bidx=2", "assets=dta", "expression=data_b1*vis_b1", "assets=data&colormap_name=x"):
+        with pytest.raises(InvalidRequestBody):
+            await configuration.add("dem", Kind.RENDER_OPTION, entry(Kind.RENDER_OPTION, "b", options=options))
 
 
 # --- partition type

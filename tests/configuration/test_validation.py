@@ -193,7 +193,9 @@ def test_a_condition_takes_a_value_of_any_kind() -> None:
     [
         ({"cql": None}, "cql"),
         ({"cql": {"op": "=", "args": []}}, "cql"),
-        ({"cql": [{"op": "=", "args": []}, "eo:cloud_cover < 10"]}, "cql[1]"),
+        ({"cql": [{"op": "=", "args": [1, 1]}, "eo:cloud_cover < 10"]}, "cql[1]"),
+        ({"cql": [{"op": "=", "args": [1, 1]}, {"op": "equals", "args": [1, 1]}]}, "cql[1]"),
+        ({"cql": [{"op": "=", "args": []}]}, "cql[0]"),
         ({"name": None}, "name"),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from tiler.conftest import MOSAIC_ITEMS
-from tiler.served import COLLECTION, Tiled, array, bounds_of, decoded
+from tiler.served import COLLECTION, Tiled, array, bounds_of, colours
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -203,7 +203,7 @@ def test_static_images(mosaics: Tiled) -> None:
     assert mosaics.client.post(url, json=body).json()["url"].split("?")[0] == found.split("?")[0]
     picture = requests.get(found, timeout=30)  # the URL is signed: an <img> sends no token
     assert (picture.status_code, picture.headers["content-type"]) == (200, "image/png")
-    pixels = decoded(picture.content)
+    pixels = colours(picture.content)
     assert pixels.shape == (100, 200, 4)
     mask = pixels[..., 3]
     assert mask[:, 95:105].mean() > 200, "the geometry is in the middle"

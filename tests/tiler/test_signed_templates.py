@@ -18,7 +18,7 @@ import requests
 from rasterio.warp import transform_bounds
 from rasterio.windows import from_bounds
 
-from tiler.served import COLLECTION, Tiled, bounds_of, decoded
+from tiler.served import COLLECTION, Tiled, bounds_of, colours
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -210,7 +210,7 @@ def read(dataset: Any, box: Box) -> np.ndarray[Any, Any]:
 def assert_shows_the_scene(picture: np.ndarray[Any, Any], catalog: Tiled, box: Box) -> None:
     path = f"bbox/{','.join(map(str, box))}/256x256.png"
     answer = catalog.mosaic(path, assets="image", coord_crs="epsg:3857", dst_crs="epsg:3857")
-    expected = decoded(answer.content).astype(int)
+    expected = colours(answer.content).astype(int)
     seen = (expected[..., -1] > 0) & (picture[..., -1] > 0)
     assert seen.mean() > 0.4
     assert abs((expected[..., -1] > 0).mean() - (picture[..., -1] > 0).mean()) < 0.05
@@ -246,4 +246,4 @@ def test_qgis_draws_a_private_collection(mosaics: Tiled, tmp_path: Path, kind: s
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert_shows_the_scene(decoded(drawn.read_bytes()), mosaics, box)
+    assert_shows_the_scene(colours(drawn.read_bytes()), mosaics, box)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from graticule import __version__
+from graticule.api.data import parameters as tiler
 from graticule.api.routing import Endpoint
 
 #: Its media type (OGC API Features 1.0, requirements class "OpenAPI 3.0").
@@ -49,6 +50,7 @@ _PARAMETERS: Final[dict[str, Schema]] = {
     "ids": {**_TEXT, "description": "Ids joined by commas."},
     "collections": {**_TEXT, "description": "Collection ids joined by commas."},
     "api-version": {**_TEXT, "description": "Without one, the stable version."},
+    **tiler.QUERY,
 }
 _SEARCH: Final[Schema] = {
     "type": "object",
@@ -184,8 +186,9 @@ def _operation(endpoint: Endpoint, path: str) -> Schema:
         "summary": endpoint.summary,
         "operationId": (endpoint.operation or endpoint.handler.__name__) + ("" if path != "/stac/" else "_slash"),
         "parameters": [
-            *(_parameter(name, "path") for name in re.findall(r"\{(\w+)\}", path)),
-            *(_parameter(name, "query") for name in (*endpoint.query, "api-version")),
+            *(_in_path(name, convertor) for name, convertor in re.findall(r"\{(\w+)(?::(\w+))?\}", endpoint.path)),
+            # Some names come with two sets of parameters, such as the `datetime` of items and of cubes.
+            *(_in_query(name) for name in dict.fromkeys((*endpoint.query, "api-version"))),
         ],
         "responses": {
             str(endpoint.status): {"description": "Success"},
@@ -208,9 +211,12 @@ def _operation(endpoint: Endpoint, path: str) -> Schema:
     return operation
 
 
-def _parameter(name: str, where: str) -> Schema:
-    schema = _PARAMETERS.get(name, _TEXT) if where == "query" else _TEXT
-    return {"name": name, "in": where, "required": where == "path", "schema": schema}
+def _in_path(name: str, convertor: str) -> Schema:
+    return {"name": name, "in": "path", "required": True, "schema": tiler.PATH.get(convertor, _TEXT)}
+
+
+def _in_query(name: str) -> Schema:
+    return {"name": name, "in": "query", "required": False, "schema": _PARAMETERS.get(name, _TEXT)}
 
 
 def _failures(endpoint: Endpoint) -> list[int]:

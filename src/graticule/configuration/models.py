@@ -118,8 +118,8 @@ MAX_TILE_ZOOM = 24
 MAX_ZOOM = 30
 
 #: Of a collection without settings of its own. The original's are not known (api.md section 8): no floor, so that a new
-#: collection shows up wherever one looks; the number of items read bounds the cost of a tile.
-DEFAULT_TILE_SETTINGS: TileSettings = {"minZoom": 0, "maxItemsPerTile": 35, "defaultLocation": None}
+#: collection shows up wherever one looks; as many items as a request's `items_limit` allows by itself.
+DEFAULT_TILE_SETTINGS: TileSettings = {"minZoom": 0, "maxItemsPerTile": 100, "defaultLocation": None}
 DEFAULT_PARTITION_TYPE: PartitionType = {"scheme": "none"}
 
 _ITEM = "https://schemas.stacspec.org/v1.0.0/item-spec/json-schema/item.json"

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
 from graticule.catalog import BUILT_IN, Catalog
 from graticule.configuration import store
+from graticule.configuration.assets import known_assets
 from graticule.configuration.indexing import Indexing
-from graticule.configuration.models import BUILT_IN_QUERYABLES, Kind, PartitionType, Queryable, TileSettings
+from graticule.configuration.models import (
+    BUILT_IN_QUERYABLES,
+    RENDER_OPTION_TYPES,
+    Kind,
+    PartitionType,
+    Queryable,
+    TileSettings,
+)
 from graticule.configuration.validation import (
     check_entries,
     check_entry,
@@ -17,10 +25,13 @@ from graticule.configuration.validation import (
     check_tile_settings,
 )
 from graticule.database import Connection, Database
-from graticule.errors import InvalidRequestBody, NotFound
+from graticule.errors import InvalidParameter, InvalidRequestBody, NotFound
 from graticule.stac.documents import JsonObject
 
 T = TypeVar("T")
+#: Can tiles be drawn with this text, of items that have these assets (key → number of bands, None: not known)? Raises
+#: InvalidParameter. It is the tiler's to say.
+CheckOptions = Callable[[str, Mapping[str, int | None]], None]
 
 
 class Configuration:
@@ -30,12 +41,21 @@ class Configuration:
     a document raise `InvalidRequestBody`, whose message and target name the member that is wrong.
     """
 
-    def __init__(self, *, database: Database, catalog: Catalog, indexing: Indexing, strict: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        catalog: Catalog,
+        indexing: Indexing,
+        check_options: CheckOptions,
+        strict: bool = False,
+    ) -> None:
         """Take the parts this room works with; the catalog says which collections there are.
 
         Where it is `strict`, it refuses to search by other properties than the queryables.
         """
         self._indexing = indexing
+        self._check_options = check_options
         self.strict = strict
         self._database = database
         self._catalog = catalog
@@ -65,6 +85,7 @@ class Configuration:
             Conflict: one of the ids is taken; nothing was added.
         """
         documents = check_entries(kind, document)
+        await self._check_drawable(collection_id, kind, documents, listed=isinstance(document, list))
 
         def write(tx: Connection) -> None:
             store.add(tx, collection_id, kind, documents)
@@ -81,6 +102,7 @@ class Configuration:
             NotFound: there is none of this id.
         """
         checked = check_entry(kind, document, entry_id)
+        await self._check_drawable(collection_id, kind, [checked])
 
         def write(tx: Connection) -> None:
             store.replace(tx, collection_id, kind, checked)
@@ -102,6 +124,26 @@ class Configuration:
                 self._indexing.withdraw(tx, collection_id, entry_id)
 
         await self._write(collection_id, write)
+
+    async def _check_drawable(
+        self, collection_id: str, kind: Kind, documents: Sequence[JsonObject], *, listed: bool = False
+    ) -> None:
+        """Hold the options of render options against what the collection's items have."""
+        if kind is not Kind.RENDER_OPTION:
+            return
+        known: Mapping[str, int | None] | None = None
+        for place, document in enumerate(documents):
+            text = document.get("options")
+            if not text or document.get("type") not in {None, RENDER_OPTION_TYPES[0]}:
+                continue
+            if known is None:
+                known = await known_assets(self._catalog, collection_id)
+            try:
+                self._check_options(text, known)
+            except InvalidParameter as exc:
+                target = f"[{place}].options" if listed else "options"
+                message = f"The render option '{document['id']}': '{target}' cannot be used. {exc.message}"
+                raise InvalidRequestBody(message, target=target) from exc
 
     def _declare(self, tx: Connection, collection_id: str, kind: Kind, document: JsonObject) -> None:
         if kind is Kind.QUERYABLE:

@@ -21,7 +21,8 @@ from graticule.configuration.models import (
     RENDER_OPTION_TYPES,
     Kind,
 )
-from graticule.errors import InvalidRequestBody
+from graticule.errors import InvalidParameter, InvalidRequestBody
+from graticule.stac.cql2 import parse_json
 from graticule.stac.documents import JsonObject
 
 _MOST: Final = 2**31 - 1
@@ -109,7 +110,11 @@ def _check_mosaic(fields: Fields) -> JsonObject:
     fields.identity("id")
     fields.text("name", required=True)
     fields.text("description")
-    fields.objects("cql", required=True)
+    for place, condition in enumerate(fields.objects("cql", required=True)):
+        try:
+            parse_json(condition.document)
+        except InvalidParameter as exc:
+            fields.refuse(f"cql[{place}]", f"cannot be used: {exc.message.rstrip('.')}")
     return fields.document
 
 

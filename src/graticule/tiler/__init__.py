@@ -10,6 +10,7 @@ Entry points: `Tiler`, `parse_parameters`, `targets`; inside a render process `v
 
 from graticule.tiler import grids
 from graticule.tiler.jobs import Area, Box, Job, Layer, Point, Shape, Source, Tile
+from graticule.tiler.options import check_options
 from graticule.tiler.parameters import RenderParameters, parse_parameters
 from graticule.tiler.process import Answer
 from graticule.tiler.selection import Selection, select
@@ -31,6 +32,7 @@ __all__ = [
     "Target",
     "Tile",
     "Tiler",
+    "check_options",
     "grids",
     "parse_parameters",
     "select",

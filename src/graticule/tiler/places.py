@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,38 @@ import orjson
 
 from graticule.errors import InvalidParameter
 from graticule.tiler import grids
-from graticule.tiler.jobs import Bounds, Tile
+from graticule.tiler.jobs import Area, Bounds, Box, Point, Shape, Tile
 
 if TYPE_CHECKING:
     from pyproj import Transformer
+
+
+#: No reference system of the Earth has numbers beyond this, and computing with them overflows.
+_FARTHEST = 1e8
+#: Degrees: twice around, for clients that count on past the antimeridian.
+_FARTHEST_DEGREES = 720.0
+
+
+def check_area(area: Area, crs: str) -> None:
+    """Refuse coordinates that lie nowhere, before GDAL computes with them.
+
+    Raises:
+        InvalidParameter: one of them does.
+    """
+    match area:
+        case Box():
+            values: Sequence[float] = area.bounds
+        case Point():
+            values = (area.x, area.y)
+        case Shape():
+            values = _corners(area.geometry)
+        case _:
+            return
+    farthest = _FARTHEST_DEGREES if crs.lower() == "epsg:4326" else _FARTHEST
+    for value in values:
+        if not abs(value) <= farthest:
+            message = f"The coordinate {value:g} lies nowhere: at most ±{farthest:g} is taken in {crs}."
+            raise InvalidParameter(message, target="coord_crs")
 
 
 def tile_bounds(tile: Tile) -> Bounds:
@@ -43,15 +71,19 @@ def box_bounds(bounds: Bounds, crs: str) -> Bounds:
 
 def shape_bounds(geometry: Mapping[str, Any], crs: str) -> Bounds:
     """Around a GeoJSON geometry, degrees; as `box_bounds`."""
-    import shapely  # noqa: PLC0415 - loaded by searches; render processes need none of it
-
-    west, south, east, north = shapely.from_geojson(orjson.dumps(geometry)).bounds
-    return box_bounds((west, south, east, north), crs)
+    return box_bounds(_corners(geometry), crs)
 
 
 def point_bounds(x: float, y: float, crs: str) -> Bounds:
     """Around a point, degrees; as `box_bounds`."""
     return box_bounds((x, y, x, y), crs)
+
+
+def _corners(geometry: Mapping[str, Any]) -> Bounds:
+    import shapely  # noqa: PLC0415 - loaded by searches; render processes need none of it
+
+    west, south, east, north = shapely.from_geojson(orjson.dumps(geometry)).bounds
+    return west, south, east, north
 
 
 @lru_cache(maxsize=32)

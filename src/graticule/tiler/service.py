@@ -19,6 +19,7 @@ from graticule.stac.search import parse_search
 from graticule.storage import AssetStore, ManagedHrefs
 from graticule.tiler.jobs import Area, Bounds, Job, Tile, Verb
 from graticule.tiler.parameters import MosaicLimits, RenderParameters
+from graticule.tiler.places import check_area
 from graticule.tiler.pool import RenderPool
 from graticule.tiler.process import Answer
 from graticule.tiler.registrations import Registrations
@@ -146,7 +147,9 @@ class Tiler:
 
         Raises:
             RenderLimitExceeded: the picture would be too large.
+            InvalidParameter: the area lies nowhere.
         """
+        check_area(area, parameters.coord_crs)
         limit = self._settings.render_max_pixels
         size = output_size(parameters, area)
         if size > limit:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import orjson
 import shapely
+from shapely.geometry.base import BaseGeometry
 from starlette.responses import Response
 
 from graticule.api.data.answers import parameters_of, send_picture
@@ -86,16 +87,25 @@ async def feature_of(call: Call) -> JsonObject:
     if feature.get("type") != "Feature":
         message = f"The body is a {str(feature.get('type'))[:40]!r}: give a GeoJSON Feature."
         raise InvalidRequestBody(message, target="type")
-    geometry: Any = feature.get("geometry")
+    polygon_of(feature.get("geometry"), "The Feature")
+    return feature
+
+
+def polygon_of(geometry: Any, owner: str) -> BaseGeometry:
+    """The polygon of a body, checked.
+
+    Raises:
+        InvalidRequestBody: it is none.
+    """
     if not isinstance(geometry, dict) or geometry.get("type") not in {"Polygon", "MultiPolygon"}:
-        raise InvalidRequestBody("The Feature needs a Polygon or a MultiPolygon.", target="geometry")
+        raise InvalidRequestBody(f"{owner} needs a Polygon or a MultiPolygon.", target="geometry")
     try:
         shape = shapely.from_geojson(orjson.dumps(geometry))
     except (shapely.GEOSException, ValueError, TypeError):
-        raise InvalidRequestBody("The Feature's geometry is not GeoJSON.", target="geometry") from None
+        raise InvalidRequestBody(f"{owner}'s geometry is not GeoJSON.", target="geometry") from None
     if shape.is_empty or shape.area <= 0:
-        raise InvalidRequestBody("The Feature's polygon has no area.", target="geometry")
-    return feature
+        raise InvalidRequestBody(f"{owner}'s polygon has no area.", target="geometry")
+    return shape
 
 
 async def around_of(area: Area, parameters: RenderParameters) -> Bounds | None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from graticule.access import Role
-from graticule.api.data import convertors, documents, images, searches, signing, static_images, values
+from graticule.api.data import convertors, documents, images, legends, searches, signing, static_images, values
 from graticule.api.routing import Endpoint, Handler
 
 convertors.register()
@@ -219,4 +219,5 @@ ENDPOINTS: Final = (
         (),
         "tile_matrix_set",
     ),
+    *legends.ENDPOINTS,
 )

@@ -261,6 +261,11 @@ class _Reader:
             raise ValueError(f"'{op}' needs 'args', a list of its arguments")  # noqa: TRY004
         if op == "between" and len(given) == 2 and isinstance(given[1], list):
             given = [given[0], *given[1]]  # as drafts of the standard had it
+        # Published mosaics of the Planetary Computer have these two older forms.
+        if op.startswith("t_"):
+            given = [{"interval": arg} if isinstance(arg, list) and len(arg) == 2 else arg for arg in given]
+        if op == "=" and any(isinstance(arg, list) for arg in given):
+            op = "a_equals"
         args = tuple(self.read(arg, depth + 1) for arg in given)
         signature = OPERATORS[op]
         _check_arguments(op, signature, args)
@@ -332,9 +337,9 @@ def read_time(text: str) -> Span:
 
 def _timestamp(node: Mapping[str, Any]) -> Span:
     text = node["timestamp"]
-    if not isinstance(text, str) or _DATE.fullmatch(text):
-        raise ValueError("a timestamp must be a text such as 2021-01-01T00:00:00Z")
-    return read_time(text)
+    if not isinstance(text, str):
+        raise ValueError("a timestamp must be a text such as 2021-01-01T00:00:00Z")  # noqa: TRY004
+    return read_time(text)  # a date alone, which published mosaics have, is all of that day
 
 
 def _date(node: Mapping[str, Any]) -> Span:
