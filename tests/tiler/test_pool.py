@@ -7,15 +7,16 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from graticule.errors import AssetUnreadable, OutsideData, RenderCrashed, RenderLimitExceeded
+from graticule.errors import AssetUnreadable, InvalidParameter, OutsideData, RenderCrashed, RenderLimitExceeded
 from graticule.settings import Settings, load_settings
-from graticule.tiler import Job, Layer, RenderParameters, Source, parse_parameters, select
+from graticule.tiler import Job, Layer, Point, RenderParameters, Source, parse_parameters, select
 from graticule.tiler.pool import RenderPool
 
 
@@ -120,6 +121,20 @@ async def test_damaged_files_are_told(pool: RenderPool, settings: Settings, test
     path = shutil.copy(test_data / "raster" / "corrupt" / name, settings.assets_dir / name)
     with pytest.raises(AssetUnreadable, match="'a'"):
         await pool.run(job(path, format="npy", max_size=4096))
+
+
+async def test_places_and_values_that_cannot_be_are_told(
+    pool: RenderPool, settings: Settings, raster: Path, test_data: Path
+) -> None:
+    far = replace(job(raster), verb="point", area=Point(1e12, 91))
+    with pytest.raises(OutsideData):
+        await pool.run(far)
+    for nodata in ("nan", "-9999", "0.5"):
+        with pytest.raises(InvalidParameter, match="uint16"):
+            await pool.run(job(raster, nodata=nodata))
+    radar = shutil.copy(test_data / "raster" / "sar" / "cint16_gcps.tif", settings.assets_dir / "radar.tif")
+    with pytest.raises(AssetUnreadable, match="complex"):
+        await pool.run(job(radar))
 
 
 async def test_closing_ends_the_processes(settings: Settings, raster: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import rasterio
 import rasterio.features
 from morecantile import TileMatrixSet
+from rasterio._err import CPLE_BaseError  # rasterio.errors does not name it
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
@@ -273,6 +274,7 @@ class LayerReader:
 
     def _check_bands(self, reader: PixelReader, read: BandRead) -> int:
         """How many bands are read."""
+        self._check_values(reader)
         count = getattr(getattr(reader, "dataset", None), "count", None)
         if read.indexes is None:
             return count or 1
@@ -282,6 +284,19 @@ class LayerReader:
                     message = f"The asset {read.asset!r} has no band {index}: it has {count}."
                     raise InvalidParameter(message, target="asset_bidx")
         return len(read.indexes)
+
+    def _check_values(self, reader: PixelReader) -> None:
+        """Can these values be shown, and be what ``nodata`` says?"""
+        for dtype in dict.fromkeys(getattr(getattr(reader, "dataset", None), "dtypes", ())):
+            if dtype.startswith("complex"):
+                raise AssetUnreadable("Its values are complex numbers, which have no colour.")
+            nodata = self._parameters.nodata
+            if nodata is None or not np.issubdtype(dtype, np.integer):
+                continue
+            limits = np.iinfo(dtype)
+            if not (np.isfinite(nodata) and limits.min <= nodata <= limits.max and float(nodata).is_integer()):
+                message = f"nodata: {nodata:g} cannot be a value of {dtype}, which this asset has."
+                raise InvalidParameter(message, target="nodata")
 
     def _check_touches(self, reader: PixelReader, bounds: tuple[float, ...], crs: CRS) -> None:
         left, bottom, right, top = bounds
@@ -357,6 +372,8 @@ def _guarded(asset: str) -> Iterator[None]:
         yield
     except (TileOutsideBounds, PointOutsideBounds) as exc:
         raise OutsideData(f"{exc}.") from exc
+    except CPLE_BaseError as exc:  # what GDAL says of places that a projection does not have
+        raise OutsideData("The place lies outside what the data's reference system can express.") from exc
     except AssetUnreadable as exc:
         raise AssetUnreadable(f"Asset {asset!r}: {exc.message}", target="assets") from exc
     except RasterioError as exc:
