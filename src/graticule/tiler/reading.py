@@ -30,6 +30,8 @@ from graticule.errors import AssetUnreadable, InvalidParameter, OutsideData, Ren
 from graticule.tiler.algorithms import NEIGHBOURS, TERRAIN_BUFFER
 from graticule.tiler.expressions import Expression
 from graticule.tiler.grids import check_tile, grid
+from graticule.tiler.grib import DRIVERS as GRIB
+from graticule.tiler.grib import MessageReader
 from graticule.tiler.jobs import Area, Box, Layer, Point, Shape, Source, Tile
 from graticule.tiler.parameters import RenderParameters
 from graticule.tiler.selection import BandRead, Selection
@@ -51,6 +53,9 @@ def environment(cache_bytes: int) -> rasterio.Env:
         GDAL_MAX_DATASET_POOL_SIZE=64,
         GDAL_NUM_THREADS="1",
         PROJ_NETWORK="OFF",
+        # Values in the unit that the file has: not Celsius for Kelvin. No index file beside a GRIB is looked for.
+        GRIB_NORMALIZE_UNITS="NO",
+        GRIB_USE_IDX="NO",
     )
 
 
@@ -63,7 +68,7 @@ class Datasets:
         self._keep = keep
         self._open: OrderedDict[str, DatasetReader] = OrderedDict()
 
-    def open(self, path: str) -> DatasetReader:
+    def open(self, path: str, drivers: tuple[str, ...] = DRIVERS) -> DatasetReader:
         """A dataset, open; it is the cache's to close.
 
         Raises:
@@ -74,21 +79,30 @@ class Datasets:
         if dataset is not None:
             self._open.move_to_end(path)
             return dataset
-        # Never a name that GDAL would take for something else than a file: /vsi…, a URL, a connection string.
-        if not path.startswith(self._folder + "/") or "/../" in path:
-            raise AssetUnreadable
+        self.check(path)
         try:
             # Not rasterio.open, which takes one driver only.
-            dataset = DatasetReader(path, driver=list(DRIVERS), sharing=False)
+            dataset = DatasetReader(path, driver=list(drivers), sharing=False)
         except RasterioIOError as exc:
-            if not Path(path).exists():
-                raise OutsideData("The asset's file is gone: the item was changed meanwhile.") from exc
             raise AssetUnreadable from exc
         self._open[path] = dataset
         while len(self._open) > self._keep:
             _, oldest = self._open.popitem(last=False)
             oldest.close()
         return dataset
+
+    def check(self, path: str) -> str:
+        """The path itself, if a file may be opened by it.
+
+        Raises:
+            OutsideData, AssetUnreadable: as `open`.
+        """
+        # Never a name that GDAL would take for something else than a file: /vsi…, a URL, a connection string.
+        if not path.startswith(self._folder + "/") or "/../" in path:
+            raise AssetUnreadable
+        if not Path(path).exists():
+            raise OutsideData("The asset's file is gone: the item was changed meanwhile.")
+        return path
 
 
 class PixelReader(Protocol):
@@ -118,8 +132,19 @@ def _raster(source: Source, tms: TileMatrixSet, parameters: RenderParameters, da
     return cast(PixelReader, Reader(None, dataset=dataset, tms=tms))
 
 
+def _messages(source: Source, tms: TileMatrixSet, parameters: RenderParameters, datasets: Datasets) -> PixelReader:
+    dataset = datasets.open(source.path, GRIB)
+    return cast(PixelReader, MessageReader(dataset, tms, parameters.cube.subdataset_bands))
+
+
+def _cube(source: Source, tms: TileMatrixSet, parameters: RenderParameters, datasets: Datasets) -> PixelReader:
+    from graticule.tiler.cubes.reader import open_cube  # noqa: PLC0415 - xarray loads for a second
+
+    return cast(PixelReader, open_cube(datasets.check(source.path), tms, parameters.cube))
+
+
 #: What opens a `Source`, by its `reader`: rio-tiler's readers, or others with the same verbs.
-READERS: Final[dict[str, ReaderMaker]] = {"raster": _raster}
+READERS: Final[dict[str, ReaderMaker]] = {"raster": _raster, "grib": _messages, "cube": _cube}
 
 
 class LayerReader:
