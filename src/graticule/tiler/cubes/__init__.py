@@ -3,6 +3,6 @@
 Refuses: any file but the one it is handed; HDF5 that names other files; more cells than a limit. xarray, h5py and zarr are
 imported here and nowhere else in the tiler, by the first cube of a process.
 
-Entry point: ``reader.open_cube``. Order of imports: `stores` and `hdf5` below `opening`, then `slicing` and `axes`, then
+Entry point: ``reader.open_cube``. Order of imports: `stores` below `opening`, then `slicing` and `axes`, then
 `reader`.
 """

@@ -16,8 +16,8 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from graticule import hdf5
 from graticule.errors import AssetUnreadable
-from graticule.tiler.cubes import hdf5
 from graticule.tiler.cubes.stores import FrozenStore, ReferenceStore, UnreadableStore, ZippedStore
 
 zarr.config.set({"async.concurrency": 4, "threading.max_workers": 2})
