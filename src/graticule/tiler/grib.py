@@ -75,6 +75,8 @@ class MessageReader:
         """The messages that are read: by ``asset_bidx``, else by ``subdataset_bands``, else the only one."""
         indexes = kwargs.get("indexes") or self._chosen or ((1,) if self.dataset.count == 1 else None)
         if indexes is None:
-            message = f"The file has {self.dataset.count} messages: choose with subdataset_bands; info tells what they are."
+            message = (
+                f"The file has {self.dataset.count} messages: choose with subdataset_bands; info tells what they are."
+            )
             raise InvalidParameter(message, target="subdataset_bands")
         return {**kwargs, "indexes": tuple(indexes)}

@@ -29,9 +29,9 @@ from rio_tiler.models import ImageData, Info, PointData
 from graticule.errors import AssetUnreadable, InvalidParameter, OutsideData, RenderLimitExceeded
 from graticule.tiler.algorithms import NEIGHBOURS, TERRAIN_BUFFER
 from graticule.tiler.expressions import Expression
-from graticule.tiler.grids import check_tile, grid
 from graticule.tiler.grib import DRIVERS as GRIB
 from graticule.tiler.grib import MessageReader
+from graticule.tiler.grids import check_tile, grid
 from graticule.tiler.jobs import Area, Box, Layer, Point, Shape, Source, Tile
 from graticule.tiler.parameters import RenderParameters
 from graticule.tiler.selection import BandRead, Selection

@@ -40,7 +40,8 @@ T = TypeVar("T")
 
 #: Of the errors that a child may name: others are ours alone to raise.
 _CHILD_ERRORS: dict[str, type[errors.IngestionError]] = {
-    error.__name__: error for error in (errors.CogTransformationError, errors.ConversionError, errors.EmptyAsset, errors.InternalError)
+    error.__name__: error
+    for error in (errors.CogTransformationError, errors.ConversionError, errors.EmptyAsset, errors.InternalError)
 }
 #: An uncompressed COG of a lossy source is larger than it; beyond this many times the largest asset it is refused.
 _FILE_GROWTH = 8

@@ -106,7 +106,9 @@ def _forget_fill(refs: dict[str, Any], path: str) -> None:
     if not isinstance(text, str):
         return
     array = orjson.loads(text)
-    expected = math.prod(-(-size // chunk) for size, chunk in zip(array["shape"], array["chunks"], strict=True) if chunk)
+    expected = math.prod(
+        -(-size // chunk) for size, chunk in zip(array["shape"], array["chunks"], strict=True) if chunk
+    )
     written = sum(
         1 for key in refs if key.startswith(f"{path}/") and key.rpartition("/")[2].replace(".", "").isdecimal()
     )

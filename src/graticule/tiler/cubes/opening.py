@@ -28,7 +28,16 @@ _SUPERBLOCKS: Final = (0, 512, 1024, 2048, 4096)
 #: Variables of all groups.
 _MOST_VARIABLES: Final = 5000
 #: What a library raises over a file that is damaged; h5py and zarr raise much, and xarray passes it on.
-BROKEN: Final = (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError, AttributeError, NotImplementedError)
+BROKEN: Final = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    IndexError,
+    AttributeError,
+    NotImplementedError,
+)
 
 
 class Cube:
@@ -82,7 +91,7 @@ class Cube:
                     found[f"{group}/{name}" if group else str(name)] = (group, str(name))
             if len(found) > _MOST_VARIABLES:
                 raise UnreadableStore(f"it has more than {_MOST_VARIABLES} variables")
-        return found
+        return dict(sorted(found.items()))
 
 
 def _opener(path: Path) -> dict[str, Any]:

@@ -146,11 +146,11 @@ class CubeReader(SpatialMixin):
         """As rio-tiler's `Reader.tile`."""
         if not self.tile_exists(tile_x, tile_y, tile_z):
             raise TileOutsideBounds(f"Tile {tile_z}/{tile_x}/{tile_y} is outside bounds")
-        around = tuple(self.tms.xy_bounds(Tile(tile_x, tile_y, tile_z)))
+        left, bottom, right, top = self.tms.xy_bounds(Tile(tile_x, tile_y, tile_z))
         # The buffer and the padding are pixels of the tile.
         size = kwargs.get("tilesize") or 256
         more = ((kwargs.get("buffer") or 0) + (kwargs.get("padding") or 0)) / size
-        reader, rest = self._raster(kwargs, around, self.tms.rasterio_crs, more)
+        reader, rest = self._raster(kwargs, (left, bottom, right, top), self.tms.rasterio_crs, more)
         return _named(reader.tile(tile_x, tile_y, tile_z, **rest), kwargs)
 
     def part(self, bbox: Bounds, **kwargs: Any) -> ImageData:
@@ -248,7 +248,6 @@ class CubeReader(SpatialMixin):
         return total
 
 
-
 P = TypeVar("P", ImageData, PointData)
 
 
@@ -292,7 +291,9 @@ def _check_chunks(array: xr.DataArray) -> None:
         return
     size = math.prod(int(side) for side in sizes) * np.dtype(array.encoding.get("dtype", array.dtype)).itemsize
     if size > _MOST_CHUNK:
-        message = f"{array.name!r} has chunks of {size >> 20} MiB, at most {_MOST_CHUNK >> 20} MiB are decoded: rechunk it."
+        message = (
+            f"{array.name!r} has chunks of {size >> 20} MiB, at most {_MOST_CHUNK >> 20} MiB are decoded: rechunk it."
+        )
         raise RenderLimitExceeded(message)
 
 

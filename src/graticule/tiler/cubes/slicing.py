@@ -127,7 +127,9 @@ def _check_dim(array: xr.DataArray, spatial: Sequence[str], dim: str) -> None:
     known = [str(name) for name in array.dims if name not in spatial]
     known += [str(name) for name, coordinate in array.coords.items() if coordinate.ndim == 0 and _is_axis(coordinate)]
     if dim not in known:
-        message = f"sel: {array.name!r} has no dimension {dim[:60]!r} to choose from: it has {', '.join(known) or 'none'}."
+        message = (
+            f"sel: {array.name!r} has no dimension {dim[:60]!r} to choose from: it has {', '.join(known) or 'none'}."
+        )
         raise InvalidParameter(message, target="sel")
 
 
@@ -139,7 +141,9 @@ def _time_dim(array: xr.DataArray) -> str:
     for name in (*array.dims, *(name for name, found in array.coords.items() if found.ndim == 0)):
         if _is_time(array, str(name)):
             return str(name)
-    message = f"datetime: {array.name!r} has no dimension of time; choose with sel from {', '.join(map(str, array.dims))}."
+    message = (
+        f"datetime: {array.name!r} has no dimension of time; choose with sel from {', '.join(map(str, array.dims))}."
+    )
     raise InvalidParameter(message, target="datetime")
 
 
@@ -214,7 +218,9 @@ def _pick(
         raise InvalidParameter(message, target=target)
     if target == "datetime" and _reaches(values, distance[nearest]):
         return [(nearest, 1.0)]
-    message = f"{target}: {dim!r} has no {text[:60]!r}; it is {_range(array, dim)}. sel_method=nearest takes the nearest."
+    message = (
+        f"{target}: {dim!r} has no {text[:60]!r}; it is {_range(array, dim)}. sel_method=nearest takes the nearest."
+    )
     raise InvalidParameter(message, target=target)
 
 
@@ -249,8 +255,11 @@ def _within(array: xr.DataArray, dim: str, start: str, end: str) -> NDArray[np.i
     calendar = _calendar(values)
     seconds = _seconds(values, calendar)
     low = -np.inf if start in {"", ".."} else _period(start, calendar, "datetime")[0]
-    high = np.inf if end in {"", ".."} else max(_period(end, calendar, "datetime"))
-    places = np.flatnonzero((seconds >= low) & (seconds < max(high, low + 1e-3)))
+    high = np.inf
+    if end not in {"", ".."}:
+        begun, ended = _period(end, calendar, "datetime")
+        high = max(ended, begun + 1e-3)  # a moment is within; a day with all its hours
+    places = np.flatnonzero((seconds >= low) & (seconds < high))
     if not len(places):
         message = f"datetime: no step of {dim!r} lies within {start[:40]}/{end[:40]}; it is {_range(array, dim)}."
         raise InvalidParameter(message, target="datetime")
@@ -296,7 +305,8 @@ def _period(text: str, calendar: str, target: Literal["sel", "datetime"]) -> tup
             raise ValueError
         found = match.groupdict()
         year, month, day, hour, minute = (
-            int(found[name] or low) for name, low in zip(("year", "month", "day", "hour", "minute"), (0, 1, 1, 0, 0), strict=True)
+            int(found[name] or low)
+            for name, low in zip(("year", "month", "day", "hour", "minute"), (0, 1, 1, 0, 0), strict=True)
         )
         second = float(found["second"] or 0)
         begin = cftime.datetime(year, month, day, hour, minute, calendar=calendar)
@@ -310,7 +320,9 @@ def _period(text: str, calendar: str, target: Literal["sel", "datetime"]) -> tup
             return start, start + (length if found["second"] is None else 0.0)
         return start, float(cftime.date2num(after, _EPOCH, calendar=calendar))
     except (ValueError, OverflowError):
-        message = f"{target}: {text[:60]!r} is no date or time of the {calendar} calendar, such as 2024-05-01T00:00:00Z."
+        message = (
+            f"{target}: {text[:60]!r} is no date or time of the {calendar} calendar, such as 2024-05-01T00:00:00Z."
+        )
         raise InvalidParameter(message, target=target) from None
 
 

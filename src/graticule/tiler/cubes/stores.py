@@ -56,9 +56,7 @@ class FrozenStore(Store):
     def __hash__(self) -> int:
         return id(self)
 
-    async def get(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """As `Store.get`."""
         if key not in self._keys:
             return None
