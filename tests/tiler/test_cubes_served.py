@@ -281,3 +281,73 @@ def test_a_replaced_cube_has_a_manifest_of_its_own(running: tuple[Tiled, Source]
     assert changed["data"]["cube:variables"].keys() == {"air_temperature", "day", "crs"} - set(
         changed["data"]["cube:dimensions"]
     )
+
+
+def folder_of(source: Source, name: str, folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            source.files[f"{name}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
+
+
+def test_a_zarr_store_in_a_folder(running: tuple[Tiled, Source], test_data: Path) -> None:
+    catalog, source = running
+    folder = test_data / "multidim" / "gridmet_tmmx.zarr"
+    folder_of(source, "tmmx.zarr", folder)
+    client = catalog.served.client()
+    items = f"{catalog.served.url}/stac/collections/{COLLECTION}/items"
+    document = cube_item("store", source.href("tmmx.zarr/"), ".zarr")
+    assert catalog.served.finished(client, client.post(items, json=document))["status"] == "Succeeded"
+    with xr.open_zarr(folder) as dataset:
+        for lon, lat in ((-110.0, 40.0), (-105.2, 44.9)):
+            expected = dataset.air_temperature.sel(lon=lon, lat=lat, method="nearest").item()
+            query = {"subdataset_name": "air_temperature", "sel": "day=2019-01-21", "sel_method": "nearest"}
+            assert value(catalog, "store", lon, lat, **query) == [pytest.approx(expected)]
+    with zarr.storage.ZipStore(catalog.file("store", "data"), mode="r") as zipped:
+        with xr.open_zarr(zipped) as found, xr.open_zarr(folder) as expected:
+            xr.testing.assert_equal(found, expected)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_zarr_of_both_versions_in_a_folder(
+    running: tuple[Tiled, Source], made: Path, tmp_path: Path, zarr_format: Any
+) -> None:
+    catalog, source = running
+    with xr.open_dataset(made, engine="h5netcdf") as dataset:
+        held = dataset.load()
+    for each in held.variables.values():
+        each.encoding.clear()
+    encoding = {"t": {"chunks": (1, 1, 10, 20)}}
+    held.to_zarr(tmp_path / "z", zarr_format=zarr_format, consolidated=True, encoding=encoding)
+    folder_of(source, f"v{zarr_format}.zarr", tmp_path / "z")
+    client = catalog.served.client()
+    items = f"{catalog.served.url}/stac/collections/{COLLECTION}/items"
+    item = f"v{zarr_format}"
+    document = cube_item(item, source.href(f"{item}.zarr"), ".zarr")
+    assert catalog.served.finished(client, client.post(items, json=document))["status"] == "Succeeded"
+    expected = held.t.isel(time=3).sel(level=850, lat=-80, lon=185).item()
+    query = {"subdataset_name": "t", "datetime": "2024-05-01T03:00:00Z", "sel": "level=850"}
+    assert value(catalog, item, -175, -80, **query) == [pytest.approx(expected, abs=1e-3)]
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({}, "consolidate"),
+        ({"zarr.json": {"zarr_format": 3, "node_type": "group"}}, "consolidate"),
+        ({".zmetadata": {"metadata": {"../../secret/.zarray": {}}}}, "cannot be"),
+        ({".zmetadata": {"metadata": {"v/.zarray": {"shape": [9], "chunks": [0]}}}}, "cannot be read"),
+        ({".zmetadata": {"metadata": {"v/.zarray": {"shape": [10**9], "chunks": [1]}}}}, "rechunk"),
+    ],
+)
+def test_a_zarr_store_that_cannot_be_kept(running: tuple[Tiled, Source], files: dict[str, Any], says: str) -> None:
+    catalog, source = running
+    for name in [name for name in source.files if name.startswith("odd.zarr/")]:
+        del source.files[name]
+    source.files |= {f"odd.zarr/{name}": json.dumps(document).encode() for name, document in files.items()}
+    client = catalog.served.client()
+    items = f"{catalog.served.url}/stac/collections/{COLLECTION}/items"
+    operation = catalog.served.finished(
+        client, client.post(items, json=cube_item("odd", source.href("odd.zarr"), ".zarr"))
+    )
+    assert operation["status"] == "Failed"
+    assert says in json.dumps(operation)

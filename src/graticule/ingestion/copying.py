@@ -44,6 +44,7 @@ from graticule.ingestion.conversion import (
 from graticule.ingestion.conversion.models import COG_MEDIA_TYPE
 from graticule.ingestion.conversion.pool import ConversionPool
 from graticule.ingestion.manifests import MEDIA_TYPE, manifest_key, wants_manifest
+from graticule.ingestion.zarr_stores import fetch_store, is_store
 from graticule.settings import Settings
 from graticule.sources import Download, Fetcher, redact
 from graticule.stac.documents import Asset, Item
@@ -146,6 +147,8 @@ class Copier:
         async with slots:
             if (blob := self._hrefs.locate(href, ())) is not None:
                 download = await self._fetch_managed(blob.container, blob.key, path)
+            elif is_store(asset):
+                download = await fetch_store(self._fetcher, href, path, max_bytes=self._settings.max_asset_bytes)
             else:
                 download = await self._fetcher.download(href, path, max_bytes=self._settings.max_asset_bytes)
         crashpoints.reach(_AFTER_FETCH)
@@ -196,6 +199,8 @@ class Copier:
         assets = work.item["assets"]
         if self._hrefs.locate(asset["href"], ()) is not None:
             return path, Outcome.COPIED  # it was looked at when it came in first
+        if is_store(asset):
+            return path, Outcome.PACKED
         if not wants_conversion(key, asset, asset["href"]):
             return path, Outcome.UNTOUCHED
         sidecars: dict[SidecarKind, Path] = {}
@@ -318,7 +323,8 @@ class Copier:
 
     @staticmethod
     def _name(work: ItemWork, key: str, asset: Asset, media_type: str | None, outcome: Outcome) -> str:
-        ending = ".tif" if outcome is Outcome.CONVERTED else layout.extension_for(media_type, asset["href"])
+        made = {Outcome.CONVERTED: ".tif", Outcome.PACKED: ".zip"}
+        ending = made.get(outcome) or layout.extension_for(media_type, asset["href"])
         return layout.item_asset_key(work.operation.id, work.item_id, key, ending)
 
     @staticmethod

@@ -72,7 +72,7 @@ class StoredAsset:
     """An asset whose bytes are in managed storage."""
 
     asset_key: str
-    outcome: str  #: converted, copied, untouched or referenced
+    outcome: str  #: converted, copied, untouched, packed or referenced
     container: str
     key: str
     media_type: str | None

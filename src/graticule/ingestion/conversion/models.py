@@ -33,6 +33,8 @@ class Outcome(StrEnum):
     CONVERTED = "converted"
     #: An image that lies nowhere on a map: store the source file as it is.
     UNTOUCHED = "untouched"
+    #: The files of a Zarr store, in one zip file.
+    PACKED = "packed"
     #: A manifest of references was written beside a NetCDF or HDF5 file.
     REFERENCED = "referenced"
 

@@ -119,12 +119,25 @@ def _role(dim: str, coordinate: xr.DataArray | None) -> str | None:
     return _NAMES.get(dim.lower())
 
 
+def coordinate_values(coordinate: xr.DataArray) -> NDArray[Any]:
+    """Values of a coordinate; none of them is missing (CF 2.5.1).
+
+    Zarr 2 gives every array a fill value, 0 mostly, which is masked in data: in a coordinate it is a value.
+    """
+    values = np.atleast_1d(coordinate.values)
+    fill = coordinate.encoding.get("_FillValue")
+    if values.dtype.kind != "f" or fill is None or not np.isnan(values).any():
+        return values
+    scale, offset = coordinate.encoding.get("scale_factor", 1.0), coordinate.encoding.get("add_offset", 0.0)
+    return np.where(np.isnan(values), float(fill) * scale + offset, values)
+
+
 def _axis(array: xr.DataArray, dim: str) -> NDArray[np.float64]:
     coordinate = array.coords.get(dim)
     if coordinate is None or coordinate.ndim != 1 or coordinate.dtype.kind not in "iuf":
         message = f"the dimension {dim!r} of {array.name!r} has no coordinate that says where its cells lie."
         raise AssetUnreadable(message)
-    values = np.asarray(coordinate.values, dtype="float64")
+    values = coordinate_values(coordinate).astype("float64")
     if not np.isfinite(values).all():
         raise AssetUnreadable(f"the coordinate {dim!r} of {array.name!r} has missing values.")
     return values

@@ -16,6 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from graticule.errors import InvalidParameter
+from graticule.tiler.cubes.axes import coordinate_values
 from graticule.tiler.datacube import CubeSelection
 
 _EPOCH: Final = "seconds since 1970-01-01"
@@ -165,7 +166,7 @@ def _found(
     if coordinate is None:  # a dimension without a coordinate is counted
         values: NDArray[Any] = np.arange(array.sizes[dim])
     else:
-        values = np.atleast_1d(coordinate.values)
+        values = coordinate_values(coordinate)
     if not len(values):
         raise InvalidParameter(f"{target}: {dim!r} has no steps.", target=target)
     if _is_time(array, dim):
@@ -338,7 +339,7 @@ def _range(array: xr.DataArray, dim: str) -> str:
     coordinate = array.coords.get(dim)
     if coordinate is None:
         return f"0 to {array.sizes[dim] - 1}"
-    values = np.atleast_1d(coordinate.values)
+    values = coordinate_values(coordinate)
     shown = [_text(value) for value in (values if len(values) <= 8 else values[[0, 1, -2, -1]])]
     return ", ".join(shown) if len(values) <= 8 else f"{shown[0]}, {shown[1]}, … {shown[2]}, {shown[3]}"
 
