@@ -12,12 +12,13 @@ import h5py
 import morecantile
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
 import zarr
 from rasterio.crs import CRS
 
 from graticule.errors import AssetUnreadable, InvalidParameter, RenderLimitExceeded
-from graticule.tiler.cubes import reader
+from graticule.tiler.cubes import reader, stores
 from graticule.tiler.cubes.reader import CubeReader, open_cube
 from graticule.tiler.datacube import CubeSelection
 
@@ -163,30 +164,33 @@ def test_a_huge_chunk_is_not_decoded(tmp_path: Path) -> None:
         opened(Path(archive))
 
 
-def test_a_large_array_is_read_around_the_area(tmp_path: Path) -> None:
+def test_a_large_array_is_read_around_the_area(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "WHOLE_CELLS", 10_000)
+    monkeypatch.setattr(reader, "MOST_CELLS", 100_000)
     path = tmp_path / "large.nc"
-    side = 60_000
-    with h5py.File(path, "w") as file:  # 14 GB if it were all there: chunks that were not written are the fill value
+    side = 6_000
+    with h5py.File(path, "w") as file:  # chunks that were not written are the fill value
         array = file.create_dataset("v", (side, side), "f4", chunks=(500, 500), fillvalue=7.0)
-        array[30_000:30_010, 30_000:30_010] = 3.0
+        array[3_000:3_010, 3_000:3_010] = 3.0
         for name, values in (("lat", np.linspace(60, -60, side)), ("lon", np.linspace(-60, 60, side))):
             file[name] = values
             file[name].make_scale(name)
         array.dims[0].attach_scale(file["lat"])
         array.dims[1].attach_scale(file["lon"])
-    place = np.linspace(-60, 60, side)[30_005]
+    place = np.linspace(-60, 60, side)[3_005]
     assert value(path, float(place), float(-place)) == [3.0]
     assert value(path, 10.0, 10.0) == [7.0]
     assert opened(path).preview(max_size=64).array.shape == (1, 64, 64)
 
 
-def test_more_members_than_memory(tmp_path: Path) -> None:
+def test_a_member_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "_MOST_BYTES", 1 << 20)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(".zgroup", '{"zarr_format":2}')
         for name in ("lat", "lon"):
             archive.writestr(f"{name}/.zattrs", json.dumps({"_ARRAY_DIMENSIONS": [name]}))
         with archive.open("v/0.0", "w", force_zip64=True) as member:
-            for _ in range(600):
+            for _ in range(3):
                 member.write(bytes(1 << 20))
         for name, shape in (("v", [2, 2]), ("lat", [2]), ("lon", [2])):
             zarray = {
@@ -197,7 +201,7 @@ def test_more_members_than_memory(tmp_path: Path) -> None:
         archive.writestr("v/.zattrs", '{"_ARRAY_DIMENSIONS":["lat","lon"]}')
         archive.writestr("lat/0", bytes([0, 1]))
         archive.writestr("lon/0", bytes([0, 1]))
-    with pytest.raises(AssetUnreadable, match="larger than 512 MiB"):
+    with pytest.raises(AssetUnreadable, match="larger than 1 MiB"):
         value(tmp_path / "bomb.zip", 0.0, 0.0)
 
 
@@ -255,6 +259,13 @@ def test_axes_in_two_dimensions_are_refused(tmp_path: Path) -> None:
     path = written(xr.Dataset({"v": (("j", "i"), lon)}, coords=coords), tmp_path / "curved.nc")
     with pytest.raises(AssetUnreadable, match="one dimension each"):
         opened(path)
+
+
+def test_cells_that_lie_nowhere_known(tmp_path: Path) -> None:
+    path = written(grid(np.arange(4.0), np.arange(3.0)).drop_attrs().rename(lat="y", lon="x"), tmp_path / "nowhere.nc")
+    with pytest.raises(InvalidParameter, match="give it with crs="):
+        opened(path)
+    assert value(path, 1.0, 0.0, crs="EPSG:4326") == [1.0]
 
 
 def test_a_grid_mapping_is_understood(tmp_path: Path) -> None:
@@ -326,6 +337,53 @@ def test_slices_that_are_kept_have_a_limit(tmp_path: Path, monkeypatch: pytest.M
     kept = reader._Kept()  # noqa: SLF001 - what it forgets cannot be seen from outside
     monkeypatch.setattr(reader, "_KEPT", kept)
     path = written(grid(np.arange(4.0), np.arange(3.0)), tmp_path / "kept.nc")
-    for sel in range(3):
-        assert value(path, 1.0, 0.0, crs=f"EPSG:{4326 + 0 * sel}", subdataset_name="v" * 1) == [1.0]
+    for crs in (None, "EPSG:4326", "OGC:CRS84"):
+        assert value(path, 1.0, 0.0, crs=crs) == [1.0]
     assert len(kept._slices) == 1  # noqa: SLF001
+
+
+# --- NetCDF classic
+
+
+@pytest.mark.parametrize("form", ["NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"])
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_netcdf_classic(tmp_path: Path, form: Any, is_alone: bool) -> None:
+    netcdf4 = pytest.importorskip("netCDF4")
+    path = tmp_path / "classic.nc"
+    with netcdf4.Dataset(path, "w", format=form) as file:
+        for name, size in (("time", None), ("lat", 3), ("lon", 5)):
+            file.createDimension(name, size)
+        for name, units in (("lat", "degrees_north"), ("lon", "degrees_east")):
+            file.createVariable(name, "f8", (name,))[:] = np.arange(len(file.dimensions[name]))
+            file[name].units = units
+        file.createVariable("fixed", "i2", ("lat", "lon"), fill_value=-1)[:] = np.arange(15).reshape(3, 5)
+        file["fixed"][1, 1] = np.ma.masked
+        file["fixed"].scale_factor = 0.5
+        moving = file.createVariable("moving", "i2", ("time", "lat", "lon"))
+        moving[:] = np.arange(60).reshape(4, 3, 5)
+        if not is_alone:  # records of several variables are padded
+            file.createVariable("time", "f8", ("time",))[:] = np.arange(4)
+            file["time"].units = "days since 2020-01-01"
+    with xr.open_dataset(path, engine="netcdf4") as expected:
+        assert value(path, 3.0, 2.0, subdataset_name="fixed") == [expected.fixed.sel(lat=2, lon=3).item()]
+        assert value(path, 1.0, 1.0, subdataset_name="fixed") == [None]
+        steps = expected.moving.isel(lat=1, lon=4).values.tolist()
+    assert value(path, 4.0, 1.0, subdataset_name="moving") == steps
+    if not is_alone:
+        assert value(path, 4.0, 1.0, subdataset_name="moving", datetime="2020-01-03") == [steps[2]]
+
+
+def test_names_that_are_not_utf8(test_data: Path) -> None:
+    path = test_data / "multidim" / "sentinel2_blue_band.nc"
+    found = opened(path)
+    assert found.crs.to_epsg() == 32719
+    with rasterio.open(path) as dataset:  # GDAL's own reader of the format
+        np.testing.assert_array_equal(found.preview(max_size=None).array.data, dataset.read())
+
+
+@pytest.mark.parametrize("length", [5, 40, 200])
+def test_a_header_that_is_cut_off(test_data: Path, tmp_path: Path, length: int) -> None:
+    whole = (test_data / "multidim" / "sentinel2_blue_band.nc").read_bytes()
+    (tmp_path / "cut.nc").write_bytes(whole[:length])
+    with pytest.raises(AssetUnreadable, match="cut off"):
+        opened(tmp_path / "cut.nc")

@@ -159,7 +159,7 @@ def test_steps_as_bands(catalog: Tiled, made: Path) -> None:
         ("hourly", {"subdataset_name": "t", "sel": "level=500", "sel_method": "cubic"}, ["nearest, linear, bilinear"]),
         ("hourly", {"subdataset_name": "t", "sel": "level=500", "sel_method": "magic"}, ["magic", "nearest"]),
         ("hourly", {"subdataset_name": "t", "sel": "level=500", "subdataset_bands": 7}, ["band 7", "6"]),
-        ("modis", {}, ["crs"]),
+        ("subs", {"subdataset_name": "data"}, ["crs"]),
         ("modis", {"crs": "EPSG:0"}, ["crs"]),
         ("era5", {}, ["744 messages", "subdataset_bands"]),
         ("era5", {"subdataset_bands": 745}, ["745", "744"]),
@@ -173,9 +173,10 @@ def test_what_is_not_there_is_named(catalog: Tiled, item: str, query: dict[str, 
         assert name in message
 
 
-def test_a_reference_system_may_be_given(catalog: Tiled, test_data: Path) -> None:
+@pytest.mark.parametrize("crs", [None, "+proj=sinu +R=6371007.181 +units=m", "ESRI:54008"])
+def test_a_reference_system_may_be_given(catalog: Tiled, test_data: Path, crs: str | None) -> None:
     path = test_data / "multidim" / FILES["modis"]
-    found = array(catalog.get("modis", "preview.npy", assets="data", crs="+proj=sinu +R=6371007.181 +units=m"))
+    found = array(catalog.get("modis", "preview.npy", assets="data", crs=crs))
     with xr.open_dataset(path, engine="h5netcdf") as dataset:
         expected = dataset["__xarray_dataarray_variable__"].values
     np.testing.assert_array_equal(found[0][found[1] > 0], expected[np.isfinite(expected)])

@@ -195,6 +195,12 @@ def _crs_of(array: xr.DataArray, x_dim: str, y_dim: str) -> CRS:
             found = _of_mapping(dict(array.coords[name].attrs))
             if found is not None:
                 return found
+    own = array.attrs.get("crs")  # as xarray's rasterio reader wrote it once
+    if isinstance(own, str) and own:
+        try:
+            return CRS.from_string(own)
+        except CRSError:
+            pass
     units = [str(array.coords[dim].attrs.get("units", "")).lower() for dim in (x_dim, y_dim) if dim in array.coords]
     kinds = [str(array.coords[dim].attrs.get("standard_name", "")) for dim in (x_dim, y_dim) if dim in array.coords]
     is_named = x_dim.lower() in {"lon", "longitude"} and y_dim.lower() in {"lat", "latitude"}

@@ -18,6 +18,7 @@ import zarr
 
 from graticule import hdf5
 from graticule.errors import AssetUnreadable
+from graticule.tiler.cubes import classic
 from graticule.tiler.cubes.stores import FrozenStore, ReferenceStore, UnreadableStore, ZippedStore
 
 zarr.config.set({"async.concurrency": 4, "threading.max_workers": 2})
@@ -99,7 +100,7 @@ def _opener(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         head = file.read(4096 + 8)
     if head[:3] == b"CDF" and head[3:4] in b"\x01\x02\x05":
-        return {"filename_or_obj": str(path), "engine": "netcdf4", "groups": ("",)}
+        return _zarr(ReferenceStore(path.parent, classic.references(path)))
     if any(head[at : at + 8] == _HDF5 for at in _SUPERBLOCKS):
         with h5py.File(path, "r") as opened:
             groups = hdf5.check_contained(opened)
@@ -107,7 +108,7 @@ def _opener(path: Path) -> dict[str, Any]:
     if head[:4] == b"PK\x03\x04":
         return _zarr(ZippedStore(path))
     if head.lstrip()[:1] == b"{":
-        return _zarr(ReferenceStore(path))
+        return _zarr(ReferenceStore.of_manifest(path))
     raise UnreadableStore("it is neither NetCDF, HDF5, a zipped Zarr store nor a manifest of references")
 
 
@@ -115,7 +116,7 @@ def _zarr(store: FrozenStore) -> dict[str, Any]:
     root = zarr.open_group(store, mode="r")
     groups = [""] if any(True for _ in root.array_keys()) else []
     groups += [name for name, member in root.members(max_depth=8) if isinstance(member, zarr.Group)]
-    return {"filename_or_obj": store, "engine": "zarr", "groups": tuple(groups)}
+    return {"filename_or_obj": store, "engine": "zarr", "consolidated": False, "groups": tuple(groups)}
 
 
 def is_numeric(array: xr.DataArray) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import zipfile
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,10 @@ _MOST_KEYS: Final = 1_000_000
 _MOST_MANIFEST: Final = 256 << 20
 #: How our manifests name their file; readers elsewhere replace it by an address (``template_overrides``).
 TEMPLATE: Final = "u"
+
+
+#: A value, or where it lies: name of a file, offset (None: all of it) and length.
+Reference = bytes | tuple[str, int | None, int]
 
 
 class UnreadableStore(ValueError):
@@ -99,17 +103,22 @@ class FrozenStore(Store):
 
 
 class ReferenceStore(FrozenStore):
-    """What a manifest describes."""
+    """What references describe."""
 
-    def __init__(self, manifest: Path) -> None:
+    def __init__(self, folder: Path, refs: Mapping[str, Reference]) -> None:
+        """Take references by key; their files are names in a folder."""
+        self._folder = folder
+        self._refs = refs
+        super().__init__(refs)
+
+    @classmethod
+    def of_manifest(cls, manifest: Path) -> ReferenceStore:
         """Read a manifest.
 
         Raises:
             UnreadableStore: it is none, or it names anything but a file beside it.
         """
-        self._folder = manifest.parent
-        self._refs = _references(manifest)
-        super().__init__(self._refs)
+        return cls(manifest.parent, _references(manifest))
 
     def _read(self, key: str) -> bytes:
         value = self._refs[key]
@@ -168,9 +177,6 @@ def _part(value: bytes, byte_range: ByteRequest | None) -> bytes:
     if isinstance(byte_range, SuffixByteRequest):
         return value[-byte_range.suffix :] if byte_range.suffix else b""
     return value
-
-
-Reference = bytes | tuple[str, int | None, int]
 
 
 def _references(manifest: Path) -> dict[str, Reference]:
