@@ -1,4 +1,4 @@
-"""Owns what an HDF5 file names outside itself: nothing, or it is refused (HDF5 File Format Specification 3.0, IV.A.2.g, i).
+"""Owns what an HDF5 file names outside itself: nothing, or it is refused (HDF5 File Format Specification 3.0, IV.A.2).
 
 External links, external raw data and virtual datasets hold paths of other files, and those may be anybody's.
 For the confined processes that read such files: ingestion and rendering.

@@ -333,13 +333,13 @@ def test_groups(tmp_path: Path) -> None:
 
 
 def test_slices_that_are_kept_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_KEPT_BYTES", 100)
-    kept = reader._Kept()  # noqa: SLF001 - what it forgets cannot be seen from outside
+    monkeypatch.setattr(reader, "_KEPT_BYTES", 60)
+    kept = reader._Kept()
     monkeypatch.setattr(reader, "_KEPT", kept)
     path = written(grid(np.arange(4.0), np.arange(3.0)), tmp_path / "kept.nc")
     for crs in (None, "EPSG:4326", "OGC:CRS84"):
         assert value(path, 1.0, 0.0, crs=crs) == [1.0]
-    assert len(kept._slices) == 1  # noqa: SLF001
+    assert len(kept._slices) == 1
 
 
 # --- NetCDF classic

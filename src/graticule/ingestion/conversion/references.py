@@ -1,12 +1,13 @@
 """Owns the manifest of references of a NetCDF or HDF5 file: where each of its chunks lies, as a Zarr store (Kerchunk).
 
-Runs in the child only. Form: Kerchunk reference specification, version 1. Chunks are references into one file, by a template
-(``{{u}}``) that has the file's name; readers elsewhere replace it by an address. The member ``cube`` beside ``refs`` has
-what the asset gains: ``cube:dimensions`` and ``cube:variables`` (STAC datacube extension 2.2).
+Runs in the child only. Form: Kerchunk reference specification, version 1. Chunks are references into one file, by a
+template (``{{u}}``) that has the file's name; readers elsewhere replace it by an address. The member ``cube`` has what
+the asset gains: ``cube:dimensions`` and ``cube:variables`` (STAC datacube extension 2.2).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from datetime import timedelta
 from pathlib import Path
@@ -184,7 +185,7 @@ def _axis_of(array: xr.DataArray) -> str | None:
 
 
 def _temporal(values: Any) -> dict[str, Any]:
-    steps = {_seconds(after - before) for before, after in zip(values[:-1], values[1:], strict=True)}
+    steps = {_seconds(after - before) for before, after in itertools.pairwise(values)}
     step = steps.pop() if len(steps) == 1 else None
     return {
         "type": "temporal",

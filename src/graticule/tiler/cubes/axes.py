@@ -1,4 +1,4 @@
-"""Where the cells of a cube lie: its X and Y axis (CF conventions 1.11, chapters 4 and 5), its reference system, its grid.
+"""Where the cells of a cube lie: its X and Y axis (CF conventions 1.11, chapters 4, 5), reference system and grid.
 
 A grid is brought into the order of rasters: north up, west left, longitudes within -180 and 180.
 """

@@ -125,7 +125,7 @@ def references(path: Path) -> dict[str, Reference]:
     }
     for variable in header.variables:
         shape = [sizes[dim] for dim in variable.dims]
-        if variable.type == _CHAR and shape or "/" in variable.name or variable.name.startswith("."):
+        if (variable.type == _CHAR and shape) or "/" in variable.name or variable.name.startswith("."):
             continue
         is_record = bool(variable.dims) and variable.dims[0] in record_dims
         names = [header.dimensions[dim][0] for dim in variable.dims]

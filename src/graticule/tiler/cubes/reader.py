@@ -11,6 +11,7 @@ from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import rasterio.features
@@ -74,6 +75,9 @@ class _Kept:
 
 
 _KEPT: Final = _Kept()
+#: Grids of open cubes, by variable and the reference system that requests give.
+_GRIDS: Final[WeakKeyDictionary[Cube, dict[tuple[str, str | None], axes.Grid]]] = WeakKeyDictionary()
+_MOST_GRIDS: Final = 200
 
 
 def open_cube(path: str, tms: TileMatrixSet, chosen: CubeSelection) -> CubeReader:
@@ -98,7 +102,7 @@ class CubeReader(SpatialMixin):
         #: Then what is known about it is about the first variable, and nothing is drawn.
         self._is_ambiguous = chosen.subdataset_name is None and len(cube.variables) > 1
         self._array = cube.array(self._name)
-        self._grid = axes.grid_of(self._array, chosen.crs)
+        self._grid = _grid(cube, self._name, chosen.crs)
         self._slice = slicing.slice_of(self._array, (self._grid.x_dim, self._grid.y_dim), chosen)
         _check_chunks(self._array)
         self.bounds = self._grid.bounds
@@ -256,6 +260,16 @@ def _named(pixels: P, kwargs: dict[str, Any]) -> P:
     indexes = kwargs.get("indexes") or range(1, pixels.count + 1)
     pixels.band_names = [f"b{index}" for index in indexes]
     return pixels
+
+
+def _grid(cube: Cube, name: str, crs: str | None) -> axes.Grid:
+    found = _GRIDS.get(cube, {}).get((name, crs))
+    if found is None:
+        found = axes.grid_of(cube.array(name), crs)
+        known = _GRIDS.setdefault(cube, {})
+        if len(known) < _MOST_GRIDS:
+            known[(name, crs)] = found
+    return found
 
 
 def _variable(cube: Cube, name: str | None) -> str:

@@ -1,6 +1,7 @@
 """Which cells of a variable are meant: ``sel``, ``sel_method``, ``datetime``, ``subdataset_bands`` (api.md 5.2).
 
-Positions along a dimension are looked up here, by number, so that it need not be sorted, nor of a calendar that pandas has.
+Positions along a dimension are looked up here, by number, so that it need not be sorted, nor of a calendar that pandas
+has.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Zarr stores that read one managed file: a zipped store, or the file that a Kerchunk manifest refers into.
 
-A manifest (Kerchunk reference specification, version 1) names its files by URL. Here a name is taken only if it is that of
-a file beside the manifest; nothing in it is ever opened as a URL, and its ``gen`` and templates are not evaluated, but for
-the one template that our own manifests have.
+A manifest (Kerchunk reference specification, version 1) names its files by URL. Here a name is taken only if it is that
+of a file beside the manifest; nothing in it is ever opened as a URL, and its ``gen`` and templates are not evaluated,
+but for the one template that our own manifests have.
 """
 
 from __future__ import annotations
