@@ -123,7 +123,8 @@ def manifest(path: Path, refs: dict[str, Any], **more: Any) -> Path:
 @pytest.mark.parametrize(
     "name",
     [
-        "/etc/passwd", "file:///etc/passwd", "http://127.0.0.1/secret.h5", "../secret.h5", "gone.bin", "{{w}}", "..", "",
+        "/etc/passwd", "file:///etc/passwd", "http://127.0.0.1/secret.h5", "../secret.h5", "gone.bin", "{{w}}", "..",
+        "",
     ],
 )  # fmt: skip
 def test_a_manifest_reaches_no_other_file(tmp_path: Path, name: str) -> None:

@@ -1,9 +1,9 @@
 """Zarr stores as assets: a folder of many small files is fetched, and kept as one zip file.
 
 Over HTTP a folder cannot be listed, so the store's metadata say which files there are: all of them in one place, by
-``.zmetadata`` (Zarr 2) or ``zarr.json`` with ``consolidated_metadata`` (Zarr 3), or by an array that is the whole store.
-A chunk that is not there is the fill value (Zarr 3 specification, "Chunk grids"). The zip file holds the files as they are,
-uncompressed and in the order of the metadata, so that equal stores make equal files.
+``.zmetadata`` (Zarr 2) or ``zarr.json`` with ``consolidated_metadata`` (Zarr 3), or by an array that is the whole
+store. A chunk that is not there is the fill value (Zarr 3 specification, "Chunk grids"). The zip file holds the files
+as they are, uncompressed and in the order of the metadata, so that equal stores make equal files.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ class _Source:
                 raise InvalidAssetHref(f"{redact(self._href)}: the {name} of this Zarr store is no JSON object.")
             return name, document
         raise InvalidAssetHref(
-            f"{redact(self._href)} is no Zarr store whose files are known: there is neither .zmetadata nor zarr.json. A folder"
-            " cannot be listed here: consolidate the store's metadata (zarr.consolidate_metadata), or zip it."
+            f"{redact(self._href)} is no Zarr store whose files are known: there is neither .zmetadata nor zarr.json."
+            " A folder cannot be listed here: consolidate the store's metadata (zarr.consolidate_metadata), or zip it."
         )
 
     async def file(self, key: str, most: int | None = None) -> Path | None:
@@ -158,13 +158,11 @@ def _chunks(href: str, array: str, document: Mapping[str, Any]) -> Iterator[str]
         else:
             sides = [int(side) for side in document["chunks"]]
             is_default, separator = False, document.get("dimension_separator", ".")
-        if len(shape) != len(sides) or min([1, *sides]) < 1 or min([0, *shape]) < 0 or separator not in {".", "/"}:
-            raise ValueError("a shape and chunks that do not go together")
-        counts = [-(-size // side) for size, side in zip(shape, sides, strict=True)]
-    except (KeyError, TypeError, ValueError) as exc:
-        raise InvalidAssetHref(
-            f"{redact(href)}: the Zarr array {array[:80]!r} has metadata that cannot be read."
-        ) from exc
+    except (KeyError, TypeError, ValueError):
+        shape, sides, is_default, separator = [0], [], False, ""
+    if len(shape) != len(sides) or min([1, *sides]) < 1 or min([0, *shape]) < 0 or separator not in {".", "/"}:
+        raise InvalidAssetHref(f"{redact(href)}: the Zarr array {array[:80]!r} has metadata that cannot be read.")
+    counts = [-(-size // side) for size, side in zip(shape, sides, strict=True)]
     if math.prod(counts) > MOST_FILES:
         raise AssetTooLarge(
             f"{redact(href)}: the Zarr array {array[:80]!r} has {math.prod(counts)} chunks: rechunk it."

@@ -1,4 +1,4 @@
-"""NetCDF classic files (versions 1, 2 and 5) as references, so that they are read as Zarr arrays, by the same way as all.
+"""NetCDF classic files (versions 1, 2 and 5) as references, so that they are read as Zarr arrays, as all others are.
 
 The header alone is parsed, by "The NetCDF Classic Format Specification" (Unidata) and, for version 5, PnetCDF's CDF-5.
 Values lie in the file as they are in memory, big-endian. Names and texts that are not UTF-8 are read as Latin-1.

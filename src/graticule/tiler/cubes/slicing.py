@@ -6,6 +6,7 @@ has.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -302,30 +303,27 @@ def _seconds(values: NDArray[Any], calendar: str) -> NDArray[np.float64]:
 def _period(text: str, calendar: str, target: Literal["sel", "datetime"]) -> tuple[float, float]:
     """Begin and end of what a date or time names (RFC 3339, or less of it), seconds since 1970."""
     match = _TIME.fullmatch(text.strip())
-    try:
-        if match is None:
-            raise ValueError
-        found = match.groupdict()
-        year, month, day, hour, minute = (
-            int(found[name] or low)
-            for name, low in zip(("year", "month", "day", "hour", "minute"), (0, 1, 1, 0, 0), strict=True)
-        )
-        second = float(found["second"] or 0)
-        begin = cftime.datetime(year, month, day, hour, minute, calendar=calendar)
-        start = float(cftime.date2num(begin, _EPOCH, calendar=calendar)) + second - _zone(found["zone"])
-        if found["month"] is None:
-            after = cftime.datetime(year + 1, 1, 1, calendar=calendar)
-        elif found["day"] is None:
-            after = cftime.datetime(year + month // 12, month % 12 + 1, 1, calendar=calendar)
-        else:
-            length = _DAY if found["hour"] is None else 3600.0 if found["minute"] is None else 60.0
-            return start, start + (length if found["second"] is None else 0.0)
-        return start, float(cftime.date2num(after, _EPOCH, calendar=calendar))
-    except (ValueError, OverflowError):
-        message = (
-            f"{target}: {text[:60]!r} is no date or time of the {calendar} calendar, such as 2024-05-01T00:00:00Z."
-        )
-        raise InvalidParameter(message, target=target) from None
+    if match is not None:
+        with contextlib.suppress(ValueError, OverflowError):
+            return _bounds(match.groupdict(), calendar)
+    message = f"{target}: {text[:60]!r} is no date or time of the {calendar} calendar, such as 2024-05-01T00:00:00Z."
+    raise InvalidParameter(message, target=target)
+
+
+def _bounds(found: Mapping[str, str | None], calendar: str) -> tuple[float, float]:
+    names = (("year", 0), ("month", 1), ("day", 1), ("hour", 0), ("minute", 0))
+    year, month, day, hour, minute = (int(found[name] or least) for name, least in names)
+    second = float(found["second"] or 0)
+    begin = cftime.datetime(year, month, day, hour, minute, calendar=calendar)
+    start = float(cftime.date2num(begin, _EPOCH, calendar=calendar)) + second - _zone(found["zone"])
+    if found["month"] is None:
+        after = cftime.datetime(year + 1, 1, 1, calendar=calendar)
+    elif found["day"] is None:
+        after = cftime.datetime(year + month // 12, month % 12 + 1, 1, calendar=calendar)
+    else:
+        length = _DAY if found["hour"] is None else 3600.0 if found["minute"] is None else 60.0
+        return start, start + (length if found["second"] is None else 0.0)
+    return start, float(cftime.date2num(after, _EPOCH, calendar=calendar))
 
 
 def _zone(text: str | None) -> float:
