@@ -134,8 +134,8 @@ def _keys(href: str, name: str, metadata: Mapping[str, Any]) -> Iterator[str]:
         inner = _object(metadata.get("consolidated_metadata"))
         if not inner:
             raise InvalidAssetHref(
-                f"{redact(href)}: the zarr.json of this store has no consolidated metadata, and a folder cannot be listed"
-                " here: consolidate it (zarr.consolidate_metadata), or zip it."
+                f"{redact(href)}: the zarr.json of this store has no consolidated metadata, and a folder cannot be"
+                " listed here: consolidate it (zarr.consolidate_metadata), or zip it."
             )
         for key, document in _object(inner.get("metadata")).items():
             yield f"{_checked(href, key)}/zarr.json"
