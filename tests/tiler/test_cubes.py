@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import pickle
 import shutil
 import zipfile
 from pathlib import Path
@@ -147,6 +149,31 @@ def test_other_forms_of_manifests_are_refused(tmp_path: Path, document: Any) -> 
     (tmp_path / "m.json").write_text(json.dumps(document))
     with pytest.raises(AssetUnreadable):
         opened(tmp_path / "m.json")
+
+
+class _Trap:
+    """Unpickled, it touches a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path(self.path),))
+
+
+@pytest.mark.parametrize("place", ["filters", "compressor"])
+def test_a_file_runs_no_code(tmp_path: Path, place: str) -> None:
+    sprung = tmp_path / "sprung"
+    codec = {"id": "pickle", "protocol": 2}
+    zarray = {
+        "zarr_format": 2, "shape": [2, 2], "chunks": [2, 2], "dtype": "|u1", "order": "C", "fill_value": None,
+        "compressor": None, "filters": None, place: [codec] if place == "filters" else codec,
+    }  # fmt: skip
+    chunk = "base64:" + base64.b64encode(pickle.dumps(_Trap(str(sprung)))).decode()
+    path = manifest(tmp_path / "m.json", {"v/.zarray": json.dumps(zarray), "v/0.0": chunk})
+    with pytest.raises(AssetUnreadable):
+        value(path, 1.0, 0.0)
+    assert not sprung.exists()
 
 
 # --- files that are too much

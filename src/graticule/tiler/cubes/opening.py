@@ -12,6 +12,7 @@ os.environ["HDF5_PLUGIN_PRELOAD"] = "::"
 os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"  # stored files are never written again
 
 import h5py
+import numcodecs.registry
 import numpy as np
 import xarray as xr
 import zarr
@@ -20,6 +21,19 @@ from graticule import hdf5
 from graticule.errors import AssetUnreadable
 from graticule.tiler.cubes import classic
 from graticule.tiler.cubes.stores import FrozenStore, ReferenceStore, UnreadableStore, ZippedStore
+
+#: What a Zarr array may name to decode its chunks. The others: ``pickle`` runs what a file says, and what packages that
+#: happen to be installed add is not known here.
+CODECS: Final = frozenset(
+    {
+        "adler32", "astype", "bitround", "blosc", "bz2", "crc32", "crc32c", "delta", "fill_hdf_strings",
+        "fixedscaleoffset", "fletcher32", "gzip", "jenkins_lookup3", "json2", "lz4", "lzma", "packbits", "quantize",
+        "shuffle", "vlen-array", "vlen-bytes", "vlen-utf8", "zlib", "zstd",
+    }
+)  # fmt: skip
+for _known in (numcodecs.registry.codec_registry, numcodecs.registry.entries):
+    for _name in set(_known) - CODECS:
+        del _known[_name]
 
 zarr.config.set({"async.concurrency": 4, "threading.max_workers": 2})
 
