@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from graticule.errors import ConversionError, EmptyAsset
+from graticule.errors import CubeRefused, EmptyAsset
 from graticule.ingestion.conversion import ReferenceRequest
 from graticule.ingestion.conversion.pool import ConversionPool
 
@@ -55,7 +55,7 @@ async def test_what_leads_out_of_the_file_is_refused(pool: ConversionPool, tmp_p
     with h5py.File(source, "w") as file:
         file["v"] = np.zeros((3, 3))
         file["away"] = h5py.ExternalLink("/etc/passwd", "/")
-    with pytest.raises(ConversionError, match="link into another file") as caught:
+    with pytest.raises(CubeRefused, match="link into another file") as caught:
         await pool.refer(request(source))
     assert "without the roles data and visual" in caught.value.message
     assert not source.with_suffix(".json").exists()
@@ -64,13 +64,13 @@ async def test_what_leads_out_of_the_file_is_refused(pool: ConversionPool, tmp_p
 async def test_what_is_no_cube_is_refused(pool: ConversionPool, tmp_path: Path) -> None:
     source = tmp_path / "page.nc"
     source.write_bytes(b"<html>")
-    with pytest.raises(ConversionError, match="neither NetCDF nor HDF5"):
+    with pytest.raises(CubeRefused, match="neither NetCDF nor HDF5"):
         await pool.refer(request(source))
     source.write_bytes(b"")
     with pytest.raises(EmptyAsset):
         await pool.refer(request(source))
     source.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(200))
-    with pytest.raises(ConversionError, match="damaged"):
+    with pytest.raises(CubeRefused, match="damaged"):
         await pool.refer(request(source))
 
 

@@ -41,7 +41,7 @@ T = TypeVar("T")
 #: Of the errors that a child may name: others are ours alone to raise.
 _CHILD_ERRORS: dict[str, type[errors.IngestionError]] = {
     error.__name__: error
-    for error in (errors.CogTransformationError, errors.ConversionError, errors.EmptyAsset, errors.InternalError)
+    for error in (errors.CogTransformationError, errors.CubeRefused, errors.EmptyAsset, errors.InternalError)
 }
 #: An uncompressed COG of a lossy source is larger than it; beyond this many times the largest asset it is refused.
 _FILE_GROWTH = 8
@@ -113,7 +113,7 @@ class ConversionPool:
 
         Raises:
             EmptyAsset: the file has no bytes.
-            ConversionError: it is no such file, damaged, or refers to other files.
+            CubeRefused: it is no such file, damaged, or refers to other files.
             CogTransformationTimeout, ConversionCrashed, InternalError: as `convert`.
         """
         job = {"kind": "references", "file_name": request.file_name}

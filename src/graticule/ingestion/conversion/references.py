@@ -21,7 +21,7 @@ import orjson
 import xarray as xr
 
 from graticule import hdf5
-from graticule.errors import ConversionError, EmptyAsset
+from graticule.errors import CubeRefused, EmptyAsset
 from graticule.ingestion.conversion.models import Outcome
 
 #: Chunks that are smaller than this stand in the manifest themselves, bytes.
@@ -42,22 +42,22 @@ def refer(folder: Path, file_name: str) -> tuple[Outcome, str]:
 
     Raises:
         EmptyAsset: the file has no bytes.
-        ConversionError: it is neither NetCDF nor HDF5, damaged, or refers to other files.
+        CubeRefused: it is neither NetCDF nor HDF5, damaged, or refers to other files.
     """
     source = folder / "source"
     head = _head(source)
     if head[:3] == b"CDF":
         return Outcome.UNTOUCHED, "NetCDF classic has no chunks to refer to"
     if not any(head[at : at + 8] == _HDF5 for at in _SUPERBLOCKS):
-        raise ConversionError(f"its content is neither NetCDF nor HDF5: correct the asset's type, or {_REMEDY}")
+        raise CubeRefused(f"its content is neither NetCDF nor HDF5: correct the asset's type, or {_REMEDY}")
     try:
         with h5py.File(source, "r") as file:
             hdf5.check_contained(file)
             plain = _without_fill(file)
     except hdf5.ForeignReference as exc:
-        raise ConversionError(f"the HDF5 file is refused: {exc}. Write it in one piece, or {_REMEDY}") from exc
+        raise CubeRefused(f"the HDF5 file is refused: {exc}. Write it in one piece, or {_REMEDY}") from exc
     except (OSError, RuntimeError, ValueError) as exc:
-        raise ConversionError(f"the HDF5 file is damaged ({str(exc)[:200]}): {_REMEDY}") from exc
+        raise CubeRefused(f"the HDF5 file is damaged ({str(exc)[:200]}): {_REMEDY}") from exc
     try:
         manifest = _manifest(source, file_name, plain)
         manifest["cube"] = _facts(source)
