@@ -323,6 +323,10 @@ class ConversionError(IngestionError):
     code = "AssetTransformationError"
 
 
+class CubeRefused(ConversionError):
+    """A NetCDF or HDF5 asset is none, is damaged, or keeps its values in other files."""
+
+
 class CogTransformationError(ConversionError):
     """Conversion to a Cloud Optimized GeoTIFF failed."""
 

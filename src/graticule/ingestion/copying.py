@@ -12,12 +12,14 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import orjson
 
 from graticule import crashpoints
 from graticule.database import Connection, Database
@@ -31,8 +33,8 @@ from graticule.errors import (
 )
 from graticule.ingestion.conversion import (
     ConversionRequest,
-    ConversionResult,
     Outcome,
+    ReferenceRequest,
     SidecarKind,
     georeference_of,
     has_classes,
@@ -41,6 +43,8 @@ from graticule.ingestion.conversion import (
 )
 from graticule.ingestion.conversion.models import COG_MEDIA_TYPE
 from graticule.ingestion.conversion.pool import ConversionPool
+from graticule.ingestion.manifests import MEDIA_TYPE, manifest_key, wants_manifest
+from graticule.ingestion.zarr_stores import fetch_store, is_store
 from graticule.settings import Settings
 from graticule.sources import Download, Fetcher, redact
 from graticule.stac.documents import Asset, Item
@@ -50,10 +54,15 @@ from graticule.workflows.journal import Operation, StoredAsset
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 #: An item whose own conversion dies this often is set aside (design: poison).
 MAX_CRASHES = 3
 
 _GONE = "the href names an asset of this catalog that does not exist (any more): name the source of its bytes."
+
+#: What was written here, and not fetched.
+_MADE = frozenset({Outcome.CONVERTED, Outcome.REFERENCED})
 
 _AFTER_FETCH = crashpoints.crash_point("ingestion.fetch.after")
 _AFTER_CONVERT = crashpoints.crash_point("ingestion.convert.after")
@@ -125,8 +134,9 @@ class Copier:
                 if key in missing or self._is_sidecar(key, missing, assets):
                     path = work.folder / f"a{number}"
                     files.tasks[key] = asyncio.create_task(self._fetch(asset, path, slots))
-            results = await _all([self._bring(work, key, files) for key in missing])
-        stored |= {asset.asset_key: asset for asset in results}
+            results: list[list[StoredAsset]] = await _all([self._bring(work, key, files) for key in missing])
+        stored |= {asset.asset_key: asset for each in results for asset in each}
+        stored = {key: await self._with_cube(asset) for key, asset in stored.items()}
         return {key: (self._hrefs.stored(asset.container, asset.key), asset) for key, asset in stored.items()}
 
     def _is_sidecar(self, key: str, missing: Iterable[str], assets: Mapping[str, Asset]) -> bool:
@@ -137,6 +147,8 @@ class Copier:
         async with slots:
             if (blob := self._hrefs.locate(href, ())) is not None:
                 download = await self._fetch_managed(blob.container, blob.key, path)
+            elif is_store(asset):
+                download = await fetch_store(self._fetcher, href, path, max_bytes=self._settings.max_asset_bytes)
             else:
                 download = await self._fetcher.download(href, path, max_bytes=self._settings.max_asset_bytes)
         crashpoints.reach(_AFTER_FETCH)
@@ -164,14 +176,17 @@ class Copier:
             content_encoding=None,
         )
 
-    async def _bring(self, work: ItemWork, key: str, files: _Files) -> StoredAsset:
-        """Fetch, convert and store one asset."""
+    async def _bring(self, work: ItemWork, key: str, files: _Files) -> list[StoredAsset]:
+        """Fetch, convert and store one asset, with the manifest that belongs to it."""
         asset = work.item["assets"][key]
         begun = time.monotonic()
         try:
             download = await files.tasks[key]
             path, outcome = await self._convert(work, key, asset, files)
-            return await self._keep(work, key, asset, download, path, outcome, begun)
+            manifest = await self._refer(work, key, asset, download)
+            # The manifest first: when the asset itself is safe, nothing of it is missing.
+            made = [] if manifest is None else [await self._keep_manifest(work, key, asset, download, manifest, begun)]
+            return [*made, await self._keep(work, key, asset, download, path, outcome, begun)]
         except IngestionError as exc:
             named = _named(exc, work.item_id, key)
             if not isinstance(exc, CanceledOperation):
@@ -184,6 +199,8 @@ class Copier:
         assets = work.item["assets"]
         if self._hrefs.locate(asset["href"], ()) is not None:
             return path, Outcome.COPIED  # it was looked at when it came in first
+        if is_store(asset):
+            return path, Outcome.PACKED
         if not wants_conversion(key, asset, asset["href"]):
             return path, Outcome.UNTOUCHED
         sidecars: dict[SidecarKind, Path] = {}
@@ -203,15 +220,44 @@ class Copier:
             georeference=georeference_of(work.item, key),
             has_classes=has_classes(asset),
         )
-        result = await self._convert_patiently(work, request)
+        result = await self._patiently(work, partial(self._pool.convert, request))
         crashpoints.reach(_AFTER_CONVERT)
         return result.path, result.outcome
 
-    async def _convert_patiently(self, work: ItemWork, request: ConversionRequest) -> ConversionResult:
+    async def _refer(self, work: ItemWork, key: str, asset: Asset, download: Download) -> Path | None:
+        """The manifest of references of a data cube; None where it has none, or the item brings its own."""
+        own = work.item["assets"].get(manifest_key(key))
+        if not wants_manifest(asset) or (own is not None and self._hrefs.locate(own["href"], ()) is None):
+            return None
+        path = self._path(work, key)
+        name = self._name(work, key, asset, _media_type(asset, download, Outcome.UNTOUCHED), Outcome.UNTOUCHED)
+        request = ReferenceRequest(
+            source=path, output=path.with_name(f"{path.name}.json"), name=key, file_name=name.rpartition("/")[2]
+        )
+        made = await self._patiently(work, partial(self._pool.refer, request))
+        crashpoints.reach(_AFTER_CONVERT)
+        return request.output if made else None
+
+    async def _keep_manifest(
+        self, work: ItemWork, key: str, asset: Asset, download: Download, path: Path, begun: float
+    ) -> StoredAsset:
+        described: Asset = {"href": asset["href"], "type": MEDIA_TYPE}
+        return await self._keep(work, manifest_key(key), described, download, path, Outcome.REFERENCED, begun)
+
+    async def _with_cube(self, stored: StoredAsset) -> StoredAsset:
+        """A manifest with what it says of its cube: read from storage, for another worker may have made it."""
+        if stored.outcome != Outcome.REFERENCED:
+            return stored
+        chunks = await self._store.open_range(stored.container, stored.key, 0, stored.bytes_out)
+        text = b"".join([bytes(chunk) async for chunk in chunks])
+        cube = (await asyncio.to_thread(orjson.loads, text)).get("cube")
+        return replace(stored, cube=cube if isinstance(cube, dict) else None)
+
+    async def _patiently(self, work: ItemWork, convert: Callable[[], Awaitable[T]]) -> T:
         """Convert again after a crash of the conversion process, until the item counts as poison."""
         while True:
             try:
-                return await self._pool.convert(request)
+                return await convert()
             except ConversionCrashed as exc:
 
                 def count(tx: Connection) -> int:
@@ -233,8 +279,7 @@ class Copier:
         self, work: ItemWork, key: str, asset: Asset, download: Download, path: Path, outcome: Outcome, begun: float
     ) -> StoredAsset:
         media_type = _media_type(asset, download, outcome)
-        ending = ".tif" if outcome is Outcome.CONVERTED else layout.extension_for(media_type, asset["href"])
-        name = layout.item_asset_key(work.operation.id, work.item_id, key, ending)
+        name = self._name(work, key, asset, media_type, outcome)
 
         def plan(tx: Connection) -> None:
             work.attempt.still_ours(tx)
@@ -252,7 +297,7 @@ class Copier:
 
         await self._database.write(plan)
         crashpoints.reach(_AFTER_PLAN)
-        checksum = await asyncio.to_thread(_sha256, path) if outcome is Outcome.CONVERTED else download.sha256
+        checksum = await asyncio.to_thread(_sha256, path) if outcome in _MADE else download.sha256
         blob = await self._store.put_file(work.container, name, path, media_type=media_type, sha256=checksum)
         crashpoints.reach(_AFTER_STORE)
         stored = StoredAsset(
@@ -275,6 +320,12 @@ class Copier:
 
         await self._database.write(note)
         return stored
+
+    @staticmethod
+    def _name(work: ItemWork, key: str, asset: Asset, media_type: str | None, outcome: Outcome) -> str:
+        made = {Outcome.CONVERTED: ".tif", Outcome.PACKED: ".zip"}
+        ending = made.get(outcome) or layout.extension_for(media_type, asset["href"])
+        return layout.item_asset_key(work.operation.id, work.item_id, key, ending)
 
     @staticmethod
     def _path(work: ItemWork, key: str) -> Path:
@@ -304,7 +355,7 @@ async def _downloads() -> AsyncIterator[_Files]:
         await asyncio.gather(*files.tasks.values(), return_exceptions=True)
 
 
-async def _all(work: Iterable[Coroutine[Any, Any, StoredAsset]]) -> list[StoredAsset]:
+async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Run coroutines side by side; the first error ends the rest and is raised as it is."""
     tasks = [asyncio.create_task(each) for each in work]
     try:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graticule.ingestion.conversion.models import COG_MEDIA_TYPE
+from graticule.ingestion.manifests import add_manifests
 from graticule.stac.datetimes import now_us, rfc3339
 from graticule.stac.documents import Item
 from graticule.stac.links import stored_form
@@ -29,6 +30,7 @@ def item_document(item: Item, collection_id: str, hrefs: Mapping[str, tuple[str,
         elif "type" not in asset and stored.media_type is not None:
             assets[key]["type"] = stored.media_type
     document["assets"] = assets
+    add_manifests(document, hrefs)
     document["_msft:ts"] = rfc3339(now_us())
     document["_msft:etag"] = str(uuid.uuid4())
     return stored_form(document)  # type: ignore[return-value]  # an Item with members of the server's own

@@ -22,6 +22,7 @@ from graticule.errors import (
     NoRecordsToUpdate,
     PatchValidation,
 )
+from graticule.ingestion.manifests import made_here
 from graticule.ingestion.publishing import item_document
 from graticule.ingestion.validation import check_contents, check_shape
 from graticule.settings import Settings
@@ -155,7 +156,9 @@ class Updater:
             InvalidAssetHref: an asset that was to stay has been replaced or deleted meanwhile. Nothing is written.
         """
         keys = draft.item.get("assets", {}).keys()
-        hrefs = {**fetched, **draft.kept}
+        # A manifest made for a new file takes the place of the one that the item had.
+        made = made_here(fetched)
+        hrefs = {**fetched, **{key: stored for key, stored in draft.kept.items() if key not in made}}
         for key in keys - hrefs.keys():
             raise InvalidAssetHref(
                 f"Item '{change.item_id}', asset '{key}': its file was replaced or deleted by another request while"
@@ -164,7 +167,7 @@ class Updater:
         document = prepare_item(item_document(draft.item, change.collection_id, hrefs))
         self._catalog.put_items(tx, change.collection_id, [document], on_conflict=OnConflict.REPLACE)
         ledger.publish(tx, operation_id, change.item_id)
-        named = {(hrefs[key][1].container, hrefs[key][1].key) for key in keys}
+        named = {(hrefs[key][1].container, hrefs[key][1].key) for key in {*keys, *made}}
         return ledger.bury_item(tx, change.collection_id, change.item_id, keep=named)
 
     def _in_place(self, tx: Connection, change: Change, key: str, href: str) -> tuple[str, StoredAsset] | None:

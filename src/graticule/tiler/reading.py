@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
@@ -31,6 +32,8 @@ from graticule.tiler import nearest
 from graticule.tiler.algorithms import NEIGHBOURS, TERRAIN_BUFFER
 from graticule.tiler.blocks import Blocks, Raster
 from graticule.tiler.expressions import Expression
+from graticule.tiler.grib import DRIVERS as GRIB
+from graticule.tiler.grib import MessageReader
 from graticule.tiler.grids import check_tile, grid
 from graticule.tiler.jobs import Area, Box, Layer, Point, Shape, Source, Tile
 from graticule.tiler.parameters import RenderParameters
@@ -56,6 +59,9 @@ def environment(cache_bytes: int) -> rasterio.Env:
         GDAL_MAX_DATASET_POOL_SIZE=64,
         GDAL_NUM_THREADS="1",
         PROJ_NETWORK="OFF",
+        # Values in the unit that the file has: not Celsius for Kelvin. No index file beside a GRIB is looked for.
+        GRIB_NORMALIZE_UNITS="NO",
+        GRIB_USE_IDX="NO",
     )
 
 
@@ -70,11 +76,11 @@ class Datasets:
         #: What is decoded of them.
         self.blocks = Blocks(blocks_bytes)
 
-    def open(self, path: str) -> DatasetReader:
+    def open(self, path: str, drivers: tuple[str, ...] = DRIVERS) -> DatasetReader:
         """A dataset, open; as `raster`."""
-        return self.raster(path).dataset
+        return self.raster(path, drivers).dataset
 
-    def raster(self, path: str) -> Raster:
+    def raster(self, path: str, drivers: tuple[str, ...] = DRIVERS) -> Raster:
         """A file, open; it is the cache's to close.
 
         Raises:
@@ -83,26 +89,36 @@ class Datasets:
         """
         raster = self._open.get(path)
         if raster is None:
-            raster = Raster(path, self._opened(path), lambda level: self._opened(path, overview_level=level))
+            opened = partial(self._opened, path, drivers)
+            raster = Raster(path, opened(), lambda level: opened(overview_level=level))
             self._open[path] = raster
         self._open.move_to_end(path)
         return raster
 
-    def _opened(self, path: str, **options: Any) -> DatasetReader:
-        # Never a name that GDAL would take for something else than a file: /vsi…, a URL, a connection string.
-        if not path.startswith(self._folder + "/") or "/../" in path:
-            raise AssetUnreadable
+    def _opened(self, path: str, drivers: tuple[str, ...], **options: Any) -> DatasetReader:
+        self.check(path)
         try:
             # Not rasterio.open, which takes one driver only.
-            dataset = DatasetReader(path, driver=list(DRIVERS), sharing=False, **options)
+            dataset = DatasetReader(path, driver=list(drivers), sharing=False, **options)
         except RasterioIOError as exc:
-            if not Path(path).exists():
-                raise OutsideData("The asset's file is gone: the item was changed meanwhile.") from exc
             raise AssetUnreadable from exc
         while len(self._open) > 1 and sum(raster.files for raster in self._open.values()) >= self._keep:
             oldest = next(other for other in self._open if other != path)
             self._open.pop(oldest).close()
         return dataset
+
+    def check(self, path: str) -> str:
+        """The path itself, if a file may be opened by it.
+
+        Raises:
+            OutsideData, AssetUnreadable: as `open`.
+        """
+        # Never a name that GDAL would take for something else than a file: /vsi…, a URL, a connection string.
+        if not path.startswith(self._folder + "/") or "/../" in path:
+            raise AssetUnreadable
+        if not Path(path).exists():
+            raise OutsideData("The asset's file is gone: the item was changed meanwhile.")
+        return path
 
 
 class PixelReader(Protocol):
@@ -132,8 +148,19 @@ def _raster(source: Source, tms: TileMatrixSet, parameters: RenderParameters, da
     return cast(PixelReader, Reader(None, dataset=dataset, tms=tms))
 
 
+def _messages(source: Source, tms: TileMatrixSet, parameters: RenderParameters, datasets: Datasets) -> PixelReader:
+    dataset = datasets.open(source.path, GRIB)
+    return cast(PixelReader, MessageReader(dataset, tms, parameters.cube.subdataset_bands))
+
+
+def _cube(source: Source, tms: TileMatrixSet, parameters: RenderParameters, datasets: Datasets) -> PixelReader:
+    from graticule.tiler.cubes.reader import open_cube  # noqa: PLC0415 - xarray loads for a second
+
+    return cast(PixelReader, open_cube(datasets.check(source.path), tms, parameters.cube))
+
+
 #: What opens a `Source`, by its `reader`: rio-tiler's readers, or others with the same verbs.
-READERS: Final[dict[str, ReaderMaker]] = {"raster": _raster}
+READERS: Final[dict[str, ReaderMaker]] = {"raster": _raster, "grib": _messages, "cube": _cube}
 
 
 class LayerReader:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,7 @@ class StoredAsset:
     """An asset whose bytes are in managed storage."""
 
     asset_key: str
-    outcome: str  #: converted, copied or untouched
+    outcome: str  #: converted, copied, untouched, packed or referenced
     container: str
     key: str
     media_type: str | None
@@ -82,6 +82,7 @@ class StoredAsset:
     source: str = ""  #: the href without its query
     attempts: int = 1
     milliseconds: int = 0
+    cube: Mapping[str, Any] | None = None  #: of a manifest: what it says of its data cube; not kept here
 
 
 @dataclass(frozen=True)

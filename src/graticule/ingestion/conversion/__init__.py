@@ -14,6 +14,7 @@ from graticule.ingestion.conversion.models import (
     Georeference,
     Outcome,
     RasterFacts,
+    ReferenceRequest,
     SidecarKind,
 )
 
@@ -23,6 +24,7 @@ __all__ = [
     "Georeference",
     "Outcome",
     "RasterFacts",
+    "ReferenceRequest",
     "SidecarKind",
     "georeference_of",
     "has_classes",

@@ -63,13 +63,10 @@ def main() -> None:
 
 
 def _run(job: dict[str, Any]) -> dict[str, Any]:
-    from graticule.ingestion.conversion.converting import convert  # noqa: PLC0415 - after confinement
-
     limit_cpu(job["cpu_seconds"])
     answer: dict[str, Any] = {"id": job["id"]}
     try:
-        outcome, facts = convert(Path("job"), job)
-        answer |= {"outcome": outcome, "facts": asdict(facts)}
+        answer |= _refer(job) if job.get("kind") == "references" else _convert(job)
     except IngestionError as exc:
         answer |= {"error": type(exc).__name__, "message": exc.message}
     except MemoryError:
@@ -82,6 +79,22 @@ def _run(job: dict[str, Any]) -> dict[str, Any]:
         traceback.print_exc(limit=-8)
         answer |= {"error": InternalError.__name__, "message": "the conversion failed; the log has the details"}
     return answer | {"memory": _resident_bytes()}
+
+
+def _convert(job: dict[str, Any]) -> dict[str, Any]:
+    from graticule.ingestion.conversion.converting import convert  # noqa: PLC0415 - after confinement
+
+    outcome, facts = convert(Path("job"), job)
+    return {"outcome": outcome, "facts": asdict(facts)}
+
+
+def _refer(job: dict[str, Any]) -> dict[str, Any]:
+    # A file's filters must be ours: no plugin is looked for. Read when the library loads.
+    os.environ |= {"HDF5_PLUGIN_PRELOAD": "::", "HDF5_USE_FILE_LOCKING": "FALSE"}
+    from graticule.ingestion.conversion.references import refer  # noqa: PLC0415 - xarray loads for a second
+
+    outcome, why = refer(Path("job"), job["file_name"])
+    return {"outcome": outcome, "why": why}
 
 
 def _private_stdout() -> IO[str]:

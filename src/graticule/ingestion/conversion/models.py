@@ -33,6 +33,10 @@ class Outcome(StrEnum):
     CONVERTED = "converted"
     #: An image that lies nowhere on a map: store the source file as it is.
     UNTOUCHED = "untouched"
+    #: The files of a Zarr store, in one zip file.
+    PACKED = "packed"
+    #: A manifest of references was written beside a NetCDF or HDF5 file.
+    REFERENCED = "referenced"
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,20 @@ class ConversionRequest:
     #: Seconds of wall time. Default: the pool's setting.
     timeout: float | None = None
     max_decoded_bytes: int = MAX_DECODED_BYTES
+
+
+@dataclass(frozen=True)
+class ReferenceRequest:
+    """One NetCDF or HDF5 file to write a manifest of references for."""
+
+    #: The local file.
+    source: Path
+    #: Where the manifest goes, if one is made. Replaced in one step, at the end.
+    output: Path
+    #: The asset's key, for messages.
+    name: str
+    #: What the file will be called, beside the manifest.
+    file_name: str
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ import math
 import os
 import shutil
 import stat
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
@@ -26,6 +27,8 @@ from graticule.ingestion.conversion.models import (
     ConversionResult,
     Outcome,
     RasterFacts,
+    ReferenceRequest,
+    SidecarKind,
 )
 from graticule.ingestion.conversion.process import ChildProcess, Limits, sweep_folders
 from graticule.settings import Settings
@@ -37,7 +40,8 @@ T = TypeVar("T")
 
 #: Of the errors that a child may name: others are ours alone to raise.
 _CHILD_ERRORS: dict[str, type[errors.IngestionError]] = {
-    error.__name__: error for error in (errors.CogTransformationError, errors.EmptyAsset, errors.InternalError)
+    error.__name__: error
+    for error in (errors.CogTransformationError, errors.CubeRefused, errors.EmptyAsset, errors.InternalError)
 }
 #: An uncompressed COG of a lossy source is larger than it; beyond this many times the largest asset it is refused.
 _FILE_GROWTH = 8
@@ -98,10 +102,30 @@ class ConversionPool:
             ConversionCrashed: the process died by a signal or a limit. Counts against this file.
             InternalError: our own fault; the log has the details.
         """
+        return await self._in_turn(
+            partial(_lay_out, request.source, request.sidecars), self._job(request), partial(_result, request)
+        )
+
+    async def refer(self, request: ReferenceRequest) -> bool:
+        """Write the manifest of references of one NetCDF or HDF5 file; was there one to write?
+
+        ``request.output`` appears only with True, complete. Cancelling kills the process.
+
+        Raises:
+            EmptyAsset: the file has no bytes.
+            CubeRefused: it is no such file, damaged, or refers to other files.
+            CogTransformationTimeout, ConversionCrashed, InternalError: as `convert`.
+        """
+        job = {"kind": "references", "file_name": request.file_name}
+        return await self._in_turn(partial(_lay_out, request.source, {}), job, partial(_manifest, request))
+
+    async def _in_turn(
+        self, lay_out: Callable[[Path], None], job: dict[str, Any], result: Callable[[dict[str, Any], Path], T]
+    ) -> T:
         async with self._slots:
             self._running += 1
             try:
-                return await self._convert(request)
+                return await self._do(lay_out, job, result)
             finally:
                 self._running -= 1
 
@@ -114,12 +138,14 @@ class ConversionPool:
         await asyncio.gather(*(child.kill() for child, _ in idle), *(child.kill() for child in tuple(self._busy)))
         await asyncio.gather(*self._ending)
 
-    async def _convert(self, request: ConversionRequest) -> ConversionResult:
+    async def _do(
+        self, lay_out: Callable[[Path], None], job: dict[str, Any], read: Callable[[dict[str, Any], Path], T]
+    ) -> T:
         child = await self._take()
         try:
-            await _in_thread(_lay_out, request, child.job_folder)
-            answer = await child.run(self._job(request), seconds=request.timeout or self._timeout)
-            result = await _in_thread(_result, request, answer, child.job_folder)
+            await _in_thread(lay_out, child.job_folder)
+            answer = await child.run(self._fitted(job), seconds=job.get("seconds") or self._timeout)
+            result = await _in_thread(read, answer, child.job_folder)
         except tuple(_CHILD_ERRORS.values()):
             await self._surely(self._give_back(child))
             raise
@@ -130,23 +156,28 @@ class ConversionPool:
             if child.has_started:
                 raise
             # It died between two jobs, by somebody else's hand: the file had no part in it.
-            return await self._convert(request)
+            return await self._do(lay_out, job, read)
         except BaseException:
             await self._discard(child)
             raise
         await self._surely(self._give_back(child))
         return result
 
+    def _fitted(self, job: dict[str, Any]) -> dict[str, Any]:
+        """A job with its share of the cores, as busy as it is now."""
+        threads = max(1, _cores() // self._running) if "threads" in job else 1
+        return {**job, "threads": threads, "cpu_seconds": math.ceil((job.get("seconds") or self._timeout) * threads)}
+
     def _job(self, request: ConversionRequest) -> dict[str, Any]:
-        threads = max(1, _cores() // self._running)
         return {
+            "kind": "raster",
+            "seconds": request.timeout,
             "roles": [role.lower() for role in request.roles],
             "sidecars": [kind.value for kind in request.sidecars],
             "georeference": asdict(request.georeference) if request.georeference else None,
             "has_classes": request.has_classes,
             "max_decoded_bytes": request.max_decoded_bytes,
-            "threads": threads,
-            "cpu_seconds": math.ceil((request.timeout or self._timeout) * threads),
+            "threads": None,  # as many as are free when it begins
         }
 
     async def _take(self) -> ChildProcess:
@@ -223,11 +254,11 @@ async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
         raise
 
 
-def _lay_out(request: ConversionRequest, folder: Path) -> None:
+def _lay_out(source: Path, sidecars: Mapping[SidecarKind, Path], folder: Path) -> None:
     """Give the child its files under fixed names."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    for path, name in ((request.source, "source"), *((path, kind.value) for kind, path in request.sidecars.items())):
+    for path, name in ((source, "source"), *((path, kind.value) for kind, path in sidecars.items())):
         try:
             os.link(path, folder / name)
         except OSError as exc:
@@ -238,9 +269,7 @@ def _lay_out(request: ConversionRequest, folder: Path) -> None:
 
 def _result(request: ConversionRequest, answer: dict[str, Any], folder: Path) -> ConversionResult:
     """Read an answer, believing no more of it than has to be believed."""
-    if "error" in answer:
-        error = _CHILD_ERRORS.get(str(answer["error"]), errors.InternalError)
-        raise error(f"asset {request.name!r}: {str(answer.get('message'))[:1000]}", target=request.name)
+    _raise_error(request.name, answer)
     try:
         outcome = Outcome(answer["outcome"])
         facts = _facts(answer["facts"])
@@ -249,14 +278,37 @@ def _result(request: ConversionRequest, answer: dict[str, Any], folder: Path) ->
     if outcome is not Outcome.CONVERTED:
         media_type = COG_MEDIA_TYPE if outcome is Outcome.COPIED else None
         return ConversionResult(outcome, request.source, media_type, facts)
-    made = folder / "result.tif"
+    _take_over(folder / "result.tif", request.output, "COG")
+    return ConversionResult(outcome, request.output, COG_MEDIA_TYPE, facts)
+
+
+def _manifest(request: ReferenceRequest, answer: dict[str, Any], folder: Path) -> bool:
+    _raise_error(request.name, answer)
+    if answer.get("outcome") != Outcome.REFERENCED:
+        logger.info(
+            "no manifest of references: %s",
+            str(answer.get("why"))[:300],
+            extra={"action": "no_manifest", "asset": request.name},
+        )
+        return False
+    _take_over(folder / "result.json", request.output, "manifest")
+    return True
+
+
+def _raise_error(name: str, answer: dict[str, Any]) -> None:
+    if "error" in answer:
+        error = _CHILD_ERRORS.get(str(answer["error"]), errors.InternalError)
+        raise error(f"asset {name!r}: {str(answer.get('message'))[:1000]}", target=name)
+
+
+def _take_over(made: Path, output: Path, what: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         status = made.lstat()
         # A link would have us read or publish somebody else's file.
         if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-            shutil.move(made, request.output)
-            return ConversionResult(outcome, request.output, COG_MEDIA_TYPE, facts)
-    raise errors.ConversionCrashed("the conversion process left no COG")
+            shutil.move(made, output)
+            return
+    raise errors.ConversionCrashed(f"the conversion process left no {what}")
 
 
 def _facts(members: dict[str, Any]) -> RasterFacts:
