@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from graticule.access import (
     Identity,
@@ -25,6 +26,8 @@ from graticule.access import (
 from graticule.catalog import Catalog, SqlCatalog
 from graticule.configuration import Configuration, Indexing, forget_collection
 from graticule.database import Connection, Database, open_database
+from graticule.ingestion.bulk import BulkIngestion, forget_ingestions
+from graticule.ingestion.bulk.jobs import TASKS as BULK_TASKS
 from graticule.ingestion.collection_assets import CollectionAssets
 from graticule.ingestion.refreshing import Refreshing, defer_refresh
 from graticule.ingestion.service import TASKS, Ingestion
@@ -53,6 +56,7 @@ class Services:
     managed_identity: ManagedIdentity
     tokens: Tokens
     ingestion: Ingestion
+    bulk: BulkIngestion
     updater: Updater
     collection_assets: CollectionAssets
     configuration: Configuration
@@ -63,6 +67,7 @@ class Services:
     def forget_collection(self, tx: Connection, collection_id: str) -> None:
         """Clear what other rooms keep for a collection that is being deleted."""
         forget_collection(tx, collection_id)
+        forget_ingestions(tx, collection_id)
 
 
 @asynccontextmanager
@@ -91,7 +96,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         hrefs = ManagedHrefs(issuer.catalog_id.replace("-", ""))
         store = AssetStore.local(settings.assets_dir)
         updater = Updater(settings=settings, catalog=catalog, hrefs=hrefs)
-        engine.declare(*TASKS)
+        engine.declare(*TASKS, *BULK_TASKS)
         tiler = await stack.enter_async_context(Tiler(settings=settings, catalog=catalog, store=store, hrefs=hrefs))
         yield Services(
             settings=settings,
@@ -113,6 +118,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 sealer=sealer,
                 hrefs=hrefs,
                 updater=updater,
+            ),
+            bulk=BulkIngestion(
+                settings=settings, database=database, catalog=catalog, engine=engine, sealer=sealer
             ),
             updater=updater,
             collection_assets=CollectionAssets(
@@ -136,6 +144,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 async def open_work(services: Services) -> AsyncIterator[None]:
     """Open what running the work takes besides, the door to sources and conversion, and tell the engine its tasks."""
     # Imported here, because an API process needs none of it: it starts faster and stays smaller.
+    from graticule.ingestion.bulk.running import BulkWork  # noqa: PLC0415
     from graticule.ingestion.conversion.pool import ConversionPool  # noqa: PLC0415
     from graticule.ingestion.copying import Copier  # noqa: PLC0415
     from graticule.ingestion.workflows import Workflows  # noqa: PLC0415
@@ -154,17 +163,19 @@ async def open_work(services: Services) -> AsyncIterator[None]:
             fetcher=fetcher,
             pool=pool,
         )
-        Workflows(
-            settings=settings,
-            database=services.database,
-            catalog=services.catalog,
-            engine=services.engine,
-            sealer=services.sealer,
-            store=services.store,
-            copier=copier,
-            updater=services.updater,
-            forget_collection=services.forget_collection,
-        ).register()
+        parts: dict[str, Any] = {
+            "settings": settings,
+            "database": services.database,
+            "catalog": services.catalog,
+            "engine": services.engine,
+            "sealer": services.sealer,
+            "store": services.store,
+            "copier": copier,
+            "updater": services.updater,
+            "forget_collection": services.forget_collection,
+        }
+        Workflows(**parts).register()
+        BulkWork(**parts, fetcher=fetcher, hrefs=services.hrefs).register()
         services.indexing.register()
         await Refreshing(services.database, services.engine).register()
         yield

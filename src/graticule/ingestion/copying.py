@@ -73,6 +73,7 @@ class ItemWork:
     item: Item
     folder: Path  #: for its files, until they are stored
     kept: Collection[str] = ()  #: keys of assets that are in managed storage already, and stay as they are
+    keep_originals: bool = False  #: the source file of a converted asset is stored beside it
 
     @property
     def item_id(self) -> str:
@@ -171,6 +172,10 @@ class Copier:
         try:
             download = await files.tasks[key]
             path, outcome = await self._convert(work, key, asset, files)
+            if work.keep_originals and outcome is Outcome.CONVERTED:
+                # Before the converted one: once that is journaled, nobody comes back for this.
+                original = original_key(key)
+                await self._keep(work, original, asset, download, self._path(work, key), Outcome.UNTOUCHED, begun)
             return await self._keep(work, key, asset, download, path, outcome, begun)
         except IngestionError as exc:
             named = _named(exc, work.item_id, key)
@@ -279,6 +284,11 @@ class Copier:
     @staticmethod
     def _path(work: ItemWork, key: str) -> Path:
         return work.folder / f"a{list(work.item['assets']).index(key)}"
+
+
+def original_key(key: str) -> str:
+    """The key of the asset that is the source file of a converted one (api.md 3.2)."""
+    return f"{key}-original"
 
 
 @asynccontextmanager

@@ -294,8 +294,12 @@ def cancel_some(tx: Connection, *, collection_id: str | None = None, below: int 
 
 def end_cancel(tx: Connection, operation: Operation) -> None:
     """Nothing of a cancelled operation runs any more."""
-    error = CanceledOperation(_canceled_message(operation))
-    _move(tx, operation, "Canceled", finished=now_us(), error=error)
+    _move(tx, operation, "Canceled", finished=now_us(), error=canceled(operation))
+
+
+def canceled(operation: Operation) -> CanceledOperation:
+    """What ends the items of a cancelled operation."""
+    return CanceledOperation(_canceled_message(operation))
 
 
 def check_not_canceled(operation: Operation) -> None:
@@ -305,7 +309,7 @@ def check_not_canceled(operation: Operation) -> None:
         CanceledOperation: it is cancelled, or about to be.
     """
     if operation.status in {"Canceling", "Canceled"}:
-        raise CanceledOperation(_canceled_message(operation))
+        raise canceled(operation)
 
 
 def fold(tx: Connection, *, older_than: float, limit: int) -> int:
@@ -389,6 +393,15 @@ def erase_document(tx: Connection, pk: int, seq: int) -> None:
     tx.execute("DELETE FROM submissions WHERE operation=:pk AND seq=:seq", {"pk": pk, "seq": seq})
 
 
+def erase_documents_of_canceled(tx: Connection, pk: int, limit: int) -> None:
+    """Forget what was submitted for some of the items that were cancelled."""
+    tx.execute(
+        "DELETE FROM submissions WHERE operation=:pk AND seq IN (SELECT s.seq FROM submissions s JOIN operation_items i"
+        " ON i.operation=s.operation AND i.seq=s.seq WHERE s.operation=:pk AND i.state='canceled' LIMIT :limit)",
+        {"pk": pk, "limit": limit},
+    )
+
+
 def items_in_hand(tx: Connection, collection_id: str) -> bool:
     """Does a worker still hold an item of this collection?"""
     return (
@@ -399,6 +412,15 @@ def items_in_hand(tx: Connection, collection_id: str) -> bool:
         )
         is not None
     )
+
+
+def in_hand_from(tx: Connection, pk: int, first: int) -> tuple[int, int] | None:
+    """The only item that is running among those from a number on, as (operation, number)."""
+    rows = tx.all(
+        "SELECT seq FROM operation_items WHERE operation=:pk AND state='running' AND seq>=:first LIMIT 2",
+        {"pk": pk, "first": first},
+    )
+    return (pk, rows[0]["seq"]) if len(rows) == 1 else None
 
 
 def start_item(tx: Connection, pk: int, seq: int) -> None:
@@ -523,6 +545,40 @@ def stored_assets(tx: Connection, pk: int, seq: int) -> dict[str, StoredAsset]:
         {"pk": pk, "seq": seq},
     )
     return {row["asset_key"]: StoredAsset(*row) for row in rows}
+
+
+@dataclass(frozen=True)
+class AssetEntry:
+    """An asset of an operation's item, as a report tells of it."""
+
+    asset_key: str
+    outcome: str  #: converted, copied, untouched or failed; of a dry run: fetch, convert, failed
+    source: str | None
+    code: str | None
+    message: str | None
+    retriable: bool | None
+    attempts: int
+    bytes_in: int | None
+    bytes_out: int | None
+    sha256: str | None
+    media_type: str | None
+    milliseconds: int | None
+
+
+def assets_between(tx: Connection, pk: int, first: int, last: int) -> dict[int, list[AssetEntry]]:
+    """Assets of the items with these numbers, by number."""
+    rows = tx.all(
+        "SELECT seq, asset_key, outcome, source, code, message, retriable, attempts, bytes_in, bytes_out, sha256,"
+        " media_type, milliseconds FROM operation_assets WHERE operation=:pk AND seq BETWEEN :first AND :last"
+        " ORDER BY seq, asset_key",
+        {"pk": pk, "first": first, "last": last},
+    )
+    found: dict[int, list[AssetEntry]] = {}
+    for row in rows:
+        seq, key, outcome, source, code, message, retriable, *rest = row
+        flag = None if retriable is None else bool(retriable)
+        found.setdefault(seq, []).append(AssetEntry(key, outcome, source, code, message, flag, *rest))
+    return found
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------

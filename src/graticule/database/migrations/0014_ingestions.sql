@@ -6,6 +6,7 @@ ALTER TABLE operation_items ADD COLUMN retriable INTEGER;              -- of a f
 ALTER TABLE operation_items ADD COLUMN source TEXT;                    -- where its document came from, without the query
 ALTER TABLE operation_assets ADD COLUMN retriable INTEGER;
 CREATE INDEX operation_items_state ON operation_items(operation, state, seq);
+CREATE INDEX operation_items_item ON operation_items(operation, item_id) WHERE item_id IS NOT NULL;
 
 CREATE TABLE ingestions(
   pk INTEGER PRIMARY KEY,

@@ -11,6 +11,8 @@ from graticule.errors import InvalidAssetHref, InvalidRequestBody, SourceForbidd
 from graticule.sources import Guard, parse_href, redact
 from graticule.workflows.journal import Operation
 
+#: The purpose that URLs and documents of bulk runs are sealed for.
+BULK: Final = "bulk"
 #: Longer display names are refused, characters.
 _LONGEST_NAME: Final = 500
 

@@ -218,7 +218,6 @@ class Found:
 
     sealed: bytes
     source: str | None
-    item_id: str | None = None
 
 
 def add_found(tx: Connection, run: Run, found: Sequence[Found], *, counted: bool = True) -> int:
@@ -229,9 +228,7 @@ def add_found(tx: Connection, run: Run, found: Sequence[Found], *, counted: bool
             {"pk": run.pk, "n": len(found)},
         )[0][0]
     ) - len(found)
-    journal.add_items(
-        tx, run.pk, ((first + number, entry.item_id, entry.sealed) for number, entry in enumerate(found))
-    )
+    journal.add_items(tx, run.pk, ((first + number, None, entry.sealed) for number, entry in enumerate(found)))
     tx.execute_many(
         "UPDATE operation_items SET source=? WHERE operation=? AND seq=?",
         [(entry.source, run.pk, first + number) for number, entry in enumerate(found) if entry.source is not None],
@@ -274,15 +271,26 @@ def planned_asset(
     )
 
 
-def failed_after(tx: Connection, pk: int, seq: int, limit: int) -> list[tuple[int, str | None, str | None, bytes]]:
-    """Failed items of a run whose documents are kept: number, id, source and document, in order."""
+def is_repeated(tx: Connection, pk: int, seq: int, item_id: str) -> bool:
+    """Has another item of the run this id? The first one that begins has it."""
+    return (
+        tx.one(
+            "SELECT 1 FROM operation_items WHERE operation=:pk AND item_id=:id AND seq<>:seq LIMIT 1",
+            {"pk": pk, "id": item_id, "seq": seq},
+        )
+        is not None
+    )
+
+
+def failed_after(tx: Connection, pk: int, seq: int, limit: int) -> list[tuple[int, str | None, bytes]]:
+    """Failed items of a run whose documents are kept: number, source and document, in order."""
     rows = tx.all(
-        "SELECT i.seq, i.item_id, i.source, s.sealed FROM operation_items i JOIN submissions s"
+        "SELECT i.seq, i.source, s.sealed FROM operation_items i JOIN submissions s"
         " ON s.operation=i.operation AND s.seq=i.seq"
         " WHERE i.operation=:pk AND i.state='failed' AND i.seq>=:seq ORDER BY i.seq LIMIT :limit",
         {"pk": pk, "seq": seq, "limit": limit},
     )
-    return [(row[0], row[1], row[2], bytes(row[3])) for row in rows]
+    return [(row[0], row[1], bytes(row[2])) for row in rows]
 
 
 # --- chunks
