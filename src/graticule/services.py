@@ -119,9 +119,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 hrefs=hrefs,
                 updater=updater,
             ),
-            bulk=BulkIngestion(
-                settings=settings, database=database, catalog=catalog, engine=engine, sealer=sealer
-            ),
+            bulk=BulkIngestion(settings=settings, database=database, catalog=catalog, engine=engine, sealer=sealer),
             updater=updater,
             collection_assets=CollectionAssets(
                 database=database,

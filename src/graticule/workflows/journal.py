@@ -23,6 +23,8 @@ from graticule.stac.datetimes import now_us
 TERMINAL = frozenset({"Succeeded", "Failed", "Canceled"})
 #: The type of operations that build or remove the index of a queryable: their items do not wait to be ingested.
 INDEX_QUERYABLE = "IndexQueryable"
+#: Of an item.
+ITEM_STATES = ("pending", "running", "succeeded", "skipped", "failed", "canceled")
 STATUSES = ("Pending", "Running", "Succeeded", "Canceled", "Canceling", "Failed")
 
 
@@ -364,9 +366,7 @@ def _item_entry(row: Row) -> ItemEntry:
 
 def item(tx: Connection, pk: int, seq: int) -> ItemEntry | None:
     """One item of an operation, or None."""
-    row = tx.one(
-        f"SELECT {_ENTRY} FROM operation_items WHERE operation=:pk AND seq=:seq", {"pk": pk, "seq": seq}
-    )
+    row = tx.one(f"SELECT {_ENTRY} FROM operation_items WHERE operation=:pk AND seq=:seq", {"pk": pk, "seq": seq})
     return None if row is None else _item_entry(row)
 
 
@@ -486,10 +486,10 @@ def end_if_complete(tx: Connection, operation: Operation) -> None:
     """End an operation whose items have all ended."""
     if operation.is_terminal or operation.total is None or operation.open:
         return
-    if operation.succeeded + operation.failed + operation.canceled < operation.total:
-        # The total of a cancelled one may count items that were never written down.
-        if operation.status != "Canceling" or _has_open_items(tx, operation.pk):
-            return
+    ended = operation.succeeded + operation.failed + operation.canceled >= operation.total
+    # The total of a cancelled one may count items that were never written down.
+    if not ended and (operation.status != "Canceling" or _has_open_items(tx, operation.pk)):
+        return
     if operation.status == "Canceling" or operation.canceled:
         end_cancel(tx, operation)
     elif operation.failed == 0:

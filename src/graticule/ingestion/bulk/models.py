@@ -153,9 +153,7 @@ def _import_type(value: object) -> ImportType:
     for kind in ImportType:
         if isinstance(value, str) and value.lower() == kind.lower():
             return kind
-    raise InvalidRequestBody(
-        f"The ingestion's 'importType' must be {' or '.join(ImportType)}.", target="importType"
-    )
+    raise InvalidRequestBody(f"The ingestion's 'importType' must be {' or '.join(ImportType)}.", target="importType")
 
 
 def _url(value: object, kind: ImportType, guard: Guard) -> str:

@@ -152,7 +152,9 @@ class BulkWork(Workflows):
         try:
             item = await self._read(run, seq, envelope)
         except IngestionError:
-            await self.database.write(partial(self._touch, attempt=attempt, run=run, seq=seq, item=envelope.get("item")))
+            await self.database.write(
+                partial(self._touch, attempt=attempt, run=run, seq=seq, item=envelope.get("item"))
+            )
             raise
         if run.dry or not item.get("assets"):
             document = prepare_item(item_document(item, run.operation.collection_id or "", {}))
@@ -284,7 +286,9 @@ class BulkWork(Workflows):
                     return key, None, None, named
                 limit = self.settings.max_asset_bytes
                 if measure.bytes is not None and measure.bytes > limit:
-                    message = f"Item '{item['id']}', asset '{key}' has {measure.bytes} bytes; at most {limit} are taken."
+                    message = (
+                        f"Item '{item['id']}', asset '{key}' has {measure.bytes} bytes; at most {limit} are taken."
+                    )
                     return key, measure.bytes, None, AssetTooLarge(f"{message} (GRATICULE_MAX_ASSET_BYTES)")
                 return key, measure.bytes, measure.content_type, None
 

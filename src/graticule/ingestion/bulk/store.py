@@ -80,9 +80,7 @@ def add_run(
     """Write down a run with the options as they are now, and its operation."""
     kind = f"Ingestion{ingestion.import_type}" + ("DryRun" if dry else "")
     information = {"IngestionId": ingestion.id} | ({} if parent is None else {"ParentRunId": parent})
-    operation = journal.create(
-        tx, kind, ingestion.collection_id, total=total, still_open=True, information=information
-    )
+    operation = journal.create(tx, kind, ingestion.collection_id, total=total, still_open=True, information=information)
     tx.execute(
         "INSERT INTO ingestion_runs(operation, ingestion, parent, import_type, url, source, skip_existing,"
         " keep_originals, dry) VALUES(:operation, :ingestion, :parent, :kind, :url, :source, :skip, :keep, :dry)",

@@ -8,8 +8,8 @@ from graticule.ingestion.exchange.exporting import Exporter
 from graticule.ingestion.exchange.exporting_pgstac import PgstacExporter
 from graticule.ingestion.exchange.exporting_tables import TableExporter
 from graticule.ingestion.exchange.files import SourceFile
-from graticule.ingestion.exchange.geoparquet import ParquetSource
 from graticule.ingestion.exchange.finding import find_files
+from graticule.ingestion.exchange.geoparquet import ParquetSource
 from graticule.ingestion.exchange.loading import IfPresent, Loader, Refusal, Tally
 from graticule.ingestion.exchange.pgstac import PgstacServer, PgstacSource
 from graticule.ingestion.exchange.pgstac_writing import NotTaken, Written

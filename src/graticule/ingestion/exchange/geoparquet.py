@@ -129,7 +129,6 @@ class ParquetSource(SourceFile):
                 text = orjson.dumps(document)
                 yield Line(number, text if len(text) <= longest else None, size * number // rows)
 
-
     @staticmethod
     def _check_columns(file: pq.ParquetFile) -> None:
         missing = {"id", "geometry"} - set(file.schema_arrow.names)
