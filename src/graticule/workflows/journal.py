@@ -360,8 +360,8 @@ _ENTRY = "seq, item_id, state, code, message, attempts, crashes, started, finish
 
 
 def _item_entry(row: Row) -> ItemEntry:
-    *facts, retriable, source = row
-    return ItemEntry(*facts, None if retriable is None else bool(retriable), source)
+    retriable: int | None = row["retriable"]
+    return ItemEntry(*row[:9], None if retriable is None else bool(retriable), row["source"])
 
 
 def item(tx: Connection, pk: int, seq: int) -> ItemEntry | None:
@@ -575,9 +575,8 @@ def assets_between(tx: Connection, pk: int, first: int, last: int) -> dict[int, 
     )
     found: dict[int, list[AssetEntry]] = {}
     for row in rows:
-        seq, key, outcome, source, code, message, retriable, *rest = row
-        flag = None if retriable is None else bool(retriable)
-        found.setdefault(seq, []).append(AssetEntry(key, outcome, source, code, message, flag, *rest))
+        flag = None if row["retriable"] is None else bool(row["retriable"])
+        found.setdefault(row["seq"], []).append(AssetEntry(*row[1:6], flag, *row[7:]))
     return found
 
 

@@ -1,4 +1,4 @@
-"""What a static catalog's documents say: where a Catalog or Collection leads, and an item made ready for its collection.
+"""What a static catalog's documents say: where one leads, and an item made ready for its collection.
 
 Sources: STAC Catalog specification 1.0.0 ("Link types"), best practices ("Catalog links": absolute and relative ones),
 RFC 3986 section 5.2 for relative references.

@@ -152,16 +152,18 @@ class BulkWork(Workflows):
         try:
             item = await self._read(run, seq, envelope)
         except IngestionError:
-            await self.database.write(
-                partial(self._touch, attempt=attempt, run=run, seq=seq, item=envelope.get("item"))
-            )
+            seen = envelope.get("item")
+            await self.database.write(partial(self._touch, attempt=attempt, run=run, seq=seq, item=seen))
             raise
-        if run.dry or not item.get("assets"):
-            document = prepare_item(item_document(item, run.operation.collection_id or "", {}))
-            if await self.database.write(
-                partial(self._straight, attempt=attempt, run=run, seq=seq, item=item, document=document)
-            ):
+        if run.dry:
+            if await self.database.write(partial(self._take_up, attempt=attempt, run=run, seq=seq, item=item)):
                 await self._plan(attempt, run, seq, item)
+            return
+        if not item.get("assets"):
+            document = prepare_item(item_document(item, run.operation.collection_id or "", {}))
+            await self.database.write(
+                partial(self._straight, attempt=attempt, run=run, seq=seq, item=item, document=document)
+            )
             return
         work = await self.database.write(partial(self._take_up, attempt=attempt, run=run, seq=seq, item=item))
         if work is None:
@@ -236,15 +238,12 @@ class BulkWork(Workflows):
 
     def _straight(
         self, tx: Connection, *, attempt: Attempt, run: Run, seq: int, item: Item, document: PreparedItem
-    ) -> bool:
-        """Publish an item that needs nothing fetched, in one go; True: it is to be planned instead."""
+    ) -> None:
+        """Publish an item that needs nothing fetched, in one go."""
         work = self._take_up(tx, attempt=attempt, run=run, seq=seq, item=item)
-        if work is None:
-            return False
-        if not run.dry:
+        if work is not None:
             self.catalog.put_items(tx, work.collection_id, [document], on_conflict=OnConflict.ERROR)
             journal.end_item(tx, run.pk, seq)
-        return run.dry
 
     def _publish_bulk(self, tx: Connection, *, run: Run, work: ItemWork, document: PreparedItem) -> None:
         """The one moment in which readers come to see the item, unless its id was taken meanwhile."""

@@ -66,8 +66,20 @@ def remove_ingestion(tx: Connection, pk: int) -> None:
 
 
 def forget_ingestions(tx: Connection, collection_id: str) -> None:
-    """Forget all definitions of a collection that is being deleted."""
-    for row in tx.all("SELECT pk FROM ingestions WHERE collection_id=:collection", {"collection": collection_id}):
+    """Forget all definitions of a collection that is being deleted; one with a run that is still ending, later."""
+    unfinished = (
+        "EXISTS (SELECT 1 FROM ingestion_runs r JOIN operations o ON o.pk=r.operation WHERE r.ingestion=ingestions.pk"
+        " AND o.status IN ('Pending', 'Running', 'Canceling'))"
+    )
+    tx.execute(
+        f"UPDATE ingestions SET collection_id='' WHERE collection_id=:collection AND {unfinished}",
+        {"collection": collection_id},
+    )
+    rows = tx.all(
+        f"SELECT pk FROM ingestions WHERE collection_id=:collection OR (collection_id='' AND NOT {unfinished})",
+        {"collection": collection_id},
+    )
+    for row in rows:
         remove_ingestion(tx, row["pk"])
 
 

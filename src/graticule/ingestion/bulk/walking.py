@@ -195,7 +195,7 @@ class Walking:
     async def _links(self, url: str, path: Path) -> list[Met]:
         """From the source, or from the file where a turn that ended within this document left it."""
         await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
-        if not path.exists():
+        if not await asyncio.to_thread(path.exists):
             limit = self.settings.max_catalog_bytes
             partly = path.with_suffix(".part")
             try:
@@ -254,7 +254,7 @@ class Walking:
     async def _read_table(self, attempt: Attempt, run: Run, until: float) -> bool:
         path = self._table(run)
         await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
-        if not path.exists():
+        if not await asyncio.to_thread(path.exists):
             partly = path.with_suffix(".part")
             await self.fetcher.download(self._url(run), partly)
             partly.replace(path)
