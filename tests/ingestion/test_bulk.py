@@ -15,6 +15,7 @@ import pytest
 
 from acceptance.rasters import small_geotiff
 from acceptance.source import Source
+from crash.torture import raster
 from graticule.errors import Conflict, TooManyRequests
 from graticule.ingestion.bulk import Run, jobs, store, walking
 from graticule.services import Services, open_services, open_work
@@ -282,10 +283,11 @@ async def test_a_dry_run_tells_what_would_be_fetched_and_changes_nothing(service
 
 
 async def test_the_source_file_of_a_converted_asset_is_kept_when_asked_for(services: Services, source: Source) -> None:
+    striped = raster(9, driver="GTiff", size=640)
     source.files = {
         "catalog.json": catalog(("item", "a.json")),
         "a.json": document("a", assets={"raster": {"href": "a.tif", "type": "image/tiff"}}),
-        "a.tif": small_geotiff(),
+        "a.tif": striped,
     }
     run = await started(services, source.href("catalog.json", signed=False), keepOriginalAssets=True)
     async with working(services):
@@ -297,7 +299,7 @@ async def test_the_source_file_of_a_converted_asset_is_kept_when_asked_for(servi
         lambda tx: tx.all("SELECT asset_key, state, size FROM blobs ORDER BY asset_key")
     )
     assert [(row[0], row[1]) for row in blobs] == [("raster", "live"), ("raster-original", "live")]
-    assert blobs[1][2] == len(small_geotiff())
+    assert blobs[1][2] == len(striped)
 
 
 async def test_a_table_is_read_row_by_row_and_its_total_is_known_at_once(

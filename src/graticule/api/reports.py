@@ -37,7 +37,7 @@ async def list_operation_items(call: Call) -> Response:
         return StreamingResponse(_lines(call, operation_id, state, after), media_type=NDJSON, headers=headers)
     top, _ = paging(call)
     found = await call.services.bulk.report(operation_id, state=state, after=after, limit=top + 1)
-    body: dict[str, Any] = {"value": [_item(*entry) for entry in found[:top]]}
+    body: dict[str, Any] = {"value": [shown_item(*entry) for entry in found[:top]]}
     if len(found) > top:
         query = {"$top": top, "state": state, "after": found[top - 1][0].seq}
         body["nextLink"] = call.links.versioned("inma", "operations", operation_id, "items", **query)
@@ -49,11 +49,11 @@ async def _lines(call: Call, operation_id: str, state: str | None, after: int) -
         found = await call.services.bulk.report(operation_id, state=state, after=after, limit=_BLOCK)
         if not found:
             return
-        yield b"".join(orjson.dumps(_item(*entry)) + b"\n" for entry in found)
+        yield b"".join(orjson.dumps(shown_item(*entry)) + b"\n" for entry in found)
         after = found[-1][0].seq
 
 
-def _item(entry: ItemEntry, assets: Sequence[AssetEntry]) -> dict[str, Any]:
+def shown_item(entry: ItemEntry, assets: Sequence[AssetEntry]) -> dict[str, Any]:
     """One item; members without a value are left out."""
     sizes = [asset.bytes_in for asset in assets if asset.bytes_in is not None]
     seconds = None

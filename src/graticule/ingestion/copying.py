@@ -128,6 +128,8 @@ class Copier:
                     files.tasks[key] = asyncio.create_task(self._fetch(asset, path, slots))
             results = await _all([self._bring(work, key, files) for key in missing])
         stored |= {asset.asset_key: asset for asset in results}
+        if work.keep_originals:  # source files are entries of their own
+            stored |= await self._database.read(lambda tx: journal.stored_assets(tx, work.operation.pk, work.seq))
         return {key: (self._hrefs.stored(asset.container, asset.key), asset) for key, asset in stored.items()}
 
     def _is_sidecar(self, key: str, missing: Iterable[str], assets: Mapping[str, Asset]) -> bool:

@@ -393,9 +393,9 @@ def erase_document(tx: Connection, pk: int, seq: int) -> None:
     tx.execute("DELETE FROM submissions WHERE operation=:pk AND seq=:seq", {"pk": pk, "seq": seq})
 
 
-def erase_documents_of_canceled(tx: Connection, pk: int, limit: int) -> None:
-    """Forget what was submitted for some of the items that were cancelled."""
-    tx.execute(
+def erase_documents_of_canceled(tx: Connection, pk: int, limit: int) -> int:
+    """Forget what was submitted for some of the items that were cancelled; answers for how many."""
+    return tx.execute(
         "DELETE FROM submissions WHERE operation=:pk AND seq IN (SELECT s.seq FROM submissions s JOIN operation_items i"
         " ON i.operation=s.operation AND i.seq=s.seq WHERE s.operation=:pk AND i.state='canceled' LIMIT :limit)",
         {"pk": pk, "limit": limit},

@@ -54,7 +54,7 @@ def hand_out(engine: Engine, tx: Connection, pk: int, lanes: int) -> None:
 
 
 def cancel_some(tx: Connection, pk: int, limit: int) -> bool:
-    """Go on with cancelling a run; True when nothing of it waits any more."""
-    count = journal.cancel_waiting(tx, pk, limit)
-    journal.erase_documents_of_canceled(tx, pk, limit)
-    return count < limit
+    """Go on with cancelling a run; True when nothing of it waits any more, and no document is kept for it."""
+    waiting = journal.cancel_waiting(tx, pk, limit)
+    erased = journal.erase_documents_of_canceled(tx, pk, limit)
+    return waiting < limit and erased < limit

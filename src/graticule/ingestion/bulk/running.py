@@ -76,7 +76,7 @@ class BulkWork(Workflows):
             run, chunk, waiting = await self.database.read(partial(self._look, pk=operation, first=first))
             if run is None or chunk is None or chunk.turn != turn:
                 return
-            if run.operation.status == "Canceling":
+            if run.operation.status in {"Canceling", "Canceled"}:
                 if not await self.database.write(partial(self._cancel, attempt=attempt, pk=operation)):
                     continue
                 waiting = []
