@@ -45,7 +45,6 @@ from graticule.workflows import Attempt, journal
 _GLANCE: Final = 20
 
 _ITEM_DONE = crashpoints.crash_point("bulk.item.after")
-_CHUNK_TURN = crashpoints.crash_point("bulk.chunk.turn")
 _CHUNK_DONE = crashpoints.crash_point("bulk.chunk.done")
 
 
@@ -88,7 +87,6 @@ class BulkWork(Workflows):
                 await self._one(attempt, run, seq)
                 crashpoints.reach(_ITEM_DONE)
                 if time.monotonic() > until:
-                    crashpoints.reach(_CHUNK_TURN)
                     await self.database.write(partial(self._turn, attempt=attempt, pk=operation, chunk=chunk))
                     return
 
