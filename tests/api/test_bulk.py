@@ -110,7 +110,9 @@ async def test_a_run_has_the_id_of_its_operation_and_frozen_options(admin: Clien
     run = answer.json()
     assert answer.status == 201
     assert f"{url}/runs/{run['id']}?" in answer.headers["location"]
-    await admin.send("PATCH", url, b'{"skipExistingItems": false, "sourceCatalogUrl": "https://example.com/other.json"}')
+    await admin.send(
+        "PATCH", url, b'{"skipExistingItems": false, "sourceCatalogUrl": "https://example.com/other.json"}'
+    )
     read = (await reader.get(f"{url}/runs/{run['id']}")).json()
     assert read == run
     assert (read["skipExistingItems"], read["sourceCatalogUrl"]) == (True, "https://example.com/catalog.json")

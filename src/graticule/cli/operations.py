@@ -138,7 +138,7 @@ def rerun(operation: Operation, data_dir: DataDir = None, *, as_json: Json = Fal
             display.note("started", f"Run {run.operation.id}", operation=run.operation.id)
             return 0 if (await watch(services, display, run.operation.id)).status == "Succeeded" else 1
 
-    return _run(data_dir, work)
+    return int(_run(data_dir, work))
 
 
 def _run(data_dir: Path | None, work: Callable[[Services], Awaitable[Any]]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -20,6 +20,7 @@ from graticule.errors import (
     GraticuleError,
     ImportFileValidationFailed,
     IngestionError,
+    InternalError,
     InternalIntermittentError,
     ItemAlreadyExists,
     ItemSizeExceeded,
@@ -48,6 +49,16 @@ _ITEM_DONE = crashpoints.crash_point("bulk.item.after")
 _CHUNK_DONE = crashpoints.crash_point("bulk.chunk.done")
 
 
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """An item that can be worked on, or why not; neither: its document is gone, for it has ended."""
+
+    item: Item | None = None
+    error: IngestionError | None = None
+    #: Of an item with an error, if it has one that can be told.
+    item_id: str | None = None
+
+
 @dataclass(frozen=True)
 class BulkWork(Workflows):
     """The tasks of runs, and the parts they need beside those of single items."""
@@ -71,6 +82,7 @@ class BulkWork(Workflows):
     async def ingest_chunk(self, attempt: Attempt, operation: int, first: int, turn: int) -> None:
         """Work on the items of a chunk for a while."""
         until = time.monotonic() + TURN_SECONDS
+        await asyncio.to_thread((self.settings.staging_dir / "items").mkdir, parents=True, exist_ok=True)
         while True:
             run, chunk, waiting = await self.database.read(partial(self._look, pk=operation, first=first))
             if run is None or chunk is None or chunk.turn != turn:
@@ -83,12 +95,25 @@ class BulkWork(Workflows):
                 crashpoints.reach(_CHUNK_DONE)
                 await self.database.write(partial(self._finish, attempt=attempt, pk=operation, chunk=chunk))
                 return
+            if not await self._some(attempt, run, waiting, until):
+                await self.database.write(partial(self._turn, attempt=attempt, pk=operation, chunk=chunk))
+                return
+
+    async def _some(self, attempt: Attempt, run: Run, waiting: Sequence[int], until: float) -> bool:
+        """Work on items one after the other, while documents of the next ones are fetched; False: time is over."""
+        slots = asyncio.Semaphore(self.settings.fetch_concurrency)
+        loading = {seq: asyncio.create_task(self._load(run, seq, slots)) for seq in waiting}
+        try:
             for seq in waiting:
-                await self._one(attempt, run, seq)
+                await self._one(attempt, run, seq, loading[seq])
                 crashpoints.reach(_ITEM_DONE)
                 if time.monotonic() > until:
-                    await self.database.write(partial(self._turn, attempt=attempt, pk=operation, chunk=chunk))
-                    return
+                    return False
+            return True
+        finally:
+            for task in loading.values():
+                task.cancel()
+            await asyncio.gather(*loading.values(), return_exceptions=True)
 
     @staticmethod
     def _look(tx: Connection, *, pk: int, first: int) -> tuple[Run | None, Chunk | None, list[int]]:
@@ -136,23 +161,43 @@ class BulkWork(Workflows):
 
     # --- an item
 
-    async def _one(self, attempt: Attempt, run: Run, seq: int) -> None:
+    async def _one(self, attempt: Attempt, run: Run, seq: int, loading: asyncio.Task[_Loaded]) -> None:
         try:
-            await self._steps(attempt, run, seq)
+            loaded = await loading
+            if loaded.error is not None:
+                await self.database.write(partial(self._touch, attempt=attempt, run=run, seq=seq, loaded=loaded))
+                raise loaded.error
+            if loaded.item is None:  # cancelled meanwhile, or a row that lost its document
+                raise InternalError(f"The document of item {seq} of the run is missing.")
+            await self._steps(attempt, run, seq, loaded.item)
         except InternalIntermittentError:
             raise  # as of a posted item: the engine tries the chunk again
         except IngestionError as exc:
             await self.database.write(partial(self._fail, attempt=attempt, pk=run.pk, seq=seq, error=exc))
 
-    async def _steps(self, attempt: Attempt, run: Run, seq: int) -> None:
+    async def _load(self, run: Run, seq: int, slots: asyncio.Semaphore) -> _Loaded:
+        """The item, checked: everything that needs no database, and no turn."""
         text = await self.database.read(lambda tx: journal.document(tx, run.pk, seq))
-        envelope = {} if text is None else orjson.loads(self.sealer.open(text, BULK))
+        if text is None:
+            return _Loaded()
+        envelope = orjson.loads(self.sealer.open(text, BULK))
+        base, document = envelope.get("href"), envelope.get("item")
         try:
-            item = await self._read(run, seq, envelope)
-        except IngestionError:
-            seen = envelope.get("item")
-            await self.database.write(partial(self._touch, attempt=attempt, run=run, seq=seq, item=seen))
-            raise
+            if base is not None:
+                async with slots:
+                    document = await self._fetch(run, seq, base)
+            item = ready_item(document, run.operation.collection_id or "", base, self.hrefs)
+            check_contents(item, self.settings)
+            check_searchable(item)
+            if run.keep_originals:
+                check_originals(item)
+        except IngestionError as exc:
+            identity = document.get("id") if isinstance(document, dict) else None
+            named = isinstance(identity, str) and 0 < len(identity) <= MAX_ITEM_ID
+            return _Loaded(error=exc, item_id=identity if named else None)
+        return _Loaded(item=item)
+
+    async def _steps(self, attempt: Attempt, run: Run, seq: int, item: Item) -> None:
         if run.dry:
             if await self.database.write(partial(self._take_up, attempt=attempt, run=run, seq=seq, item=item)):
                 await self._plan(attempt, run, seq, item)
@@ -171,26 +216,10 @@ class BulkWork(Workflows):
         ready = prepare_item(item_document(work.item, work.collection_id, hrefs))
         await self.database.write(partial(self._publish_bulk, run=run, work=work, document=ready))
 
-    async def _read(self, run: Run, seq: int, envelope: Mapping[str, Any]) -> Item:
-        """The item, checked; everything that needs no database."""
-        base = envelope.get("href")
-        if base is None:
-            document: Any = envelope.get("item")
-        else:
-            document = envelope["item"] = await self._fetch(run, seq, base)  # type: ignore[index]  # a dict of ours
-        item = ready_item(document, run.operation.collection_id or "", base, self.hrefs)
-        check_contents(item, self.settings)
-        check_searchable(item)
-        if run.keep_originals:
-            check_originals(item)
-        return item
-
     async def _fetch(self, run: Run, seq: int, url: str) -> Any:
         """An item's document, through the guarded door."""
         limit = self.settings.max_item_bytes
-        folder = self.settings.staging_dir / "items"
-        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        path = folder / f"{run.pk}-{seq}-{time.monotonic_ns()}.json"
+        path = self.settings.staging_dir / "items" / f"{run.pk}-{seq}-{time.monotonic_ns()}.json"
         try:
             await self.fetcher.download(url, path, max_bytes=limit)
             text = await asyncio.to_thread(path.read_bytes)
@@ -203,13 +232,12 @@ class BulkWork(Workflows):
         except orjson.JSONDecodeError as exc:
             raise ImportFileValidationFailed(f"{redact(url)} is no JSON: {exc}.") from None
 
-    def _touch(self, tx: Connection, *, attempt: Attempt, run: Run, seq: int, item: Any) -> None:
+    def _touch(self, tx: Connection, *, attempt: Attempt, run: Run, seq: int, loaded: _Loaded) -> None:
         """Count an attempt at an item that cannot be read, and name it if it has a name."""
         attempt.still_ours(tx)
         journal.start_item(tx, run.pk, seq)
-        identity = item.get("id") if isinstance(item, dict) else None
-        if isinstance(identity, str) and 0 < len(identity) <= MAX_ITEM_ID:
-            store.name_item(tx, run.pk, seq, identity)
+        if loaded.item_id is not None:
+            store.name_item(tx, run.pk, seq, loaded.item_id)
 
     def _take_up(self, tx: Connection, *, attempt: Attempt, run: Run, seq: int, item: Item) -> ItemWork | None:
         """Take an item in hand; None: there is nothing left to do."""
