@@ -355,7 +355,7 @@ async def test_a_single_post_goes_before_a_run_that_has_one_worker_with_one_plac
     monkeypatch.setattr("graticule.ingestion.bulk.running.TURN_SECONDS", 0.05)
     monkeypatch.setattr(walking, "TURN_SECONDS", 0.05)
     source.files["text.txt"] = b"words"
-    run = await started(services, flat(source, 300))
+    run = await started(services, flat(source, 120))
     posted = item("single") | {"assets": {"t": {"href": source.href("text.txt", signed=False)}}}
     async with working(services, concurrency=1):
         await until(services, run, lambda operation: operation.succeeded > 0)
@@ -368,11 +368,11 @@ async def test_a_single_post_goes_before_a_run_that_has_one_worker_with_one_plac
             pytest.fail("the post waited for the run")
         meanwhile = await services.ingestion.operation(run.operation.id)
         assert not meanwhile.is_terminal
-        assert (await ended(services, run)).succeeded == 600
+        assert (await ended(services, run)).succeeded == 120
 
 
 async def test_a_run_has_few_jobs_however_many_items(services: Services, source: Source) -> None:
-    run = await started(services, flat(source, 1200))
+    run = await started(services, flat(source, 800))
     most = 0
     async with working(services):
         while not (await services.ingestion.operation(run.operation.id)).is_terminal:
@@ -381,7 +381,7 @@ async def test_a_run_has_few_jobs_however_many_items(services: Services, source:
             )
             await asyncio.sleep(0.05)
         operation = await ended(services, run)
-    assert operation.succeeded == operation.total == 1200
+    assert operation.succeeded == operation.total == 800
     assert 0 < most <= 2 * services.settings.bulk_lanes + 4
 
 
