@@ -109,12 +109,16 @@ async def report(services: Services, operation: Operation, state: str | None = N
 
 
 async def left_over(services: Services) -> dict[str, int]:
-    """Rows that only runs under way have."""
+    """Rows that only runs under way have; the last job tidies up after it has ended its run, so they are waited for."""
     tables = ("run_links", "run_chunks", "submissions", "procrastinate_jobs")
-    await asyncio.sleep(0.2)  # the last job is removed after it has ended its run
-    return await services.database.read(
-        lambda tx: {table: n for table in tables if (n := tx.value(f"SELECT count(*) FROM {table}"))}
-    )
+    give_up_at = time.monotonic() + 30
+    while True:
+        found = await services.database.read(
+            lambda tx: {table: n for table in tables if (n := tx.value(f"SELECT count(*) FROM {table}"))}
+        )
+        if not found or time.monotonic() > give_up_at:
+            return found
+        await asyncio.sleep(0.05)
 
 
 async def test_a_walk_follows_relative_and_absolute_links_across_origins_and_round_loops_once(
