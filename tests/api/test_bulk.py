@@ -1,4 +1,4 @@
-"""Ingestions, runs and reports over HTTP: statuses, wire names, pages. What a worker does with them is tested elsewhere."""
+"""Ingestions, runs and reports over HTTP: statuses, wire names, pages. Workers have tests of their own."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ async def test_what_is_not_there_is_404(admin: Client, path: str) -> None:
     assert (await admin.send("POST", "/inma/operations/none/rerun", b"")).status == 404
 
 
-async def test_a_report_has_pages_states_and_lines(admin: Client, reader: Client, services: Services) -> None:
+async def test_a_report_has_pages_states_and_lines(reader: Client, services: Services) -> None:
     def work(tx: Connection) -> str:
         operation = journal.create(tx, "AddItem", "naip", total=5)
         journal.add_items(tx, operation.pk, [(n, f"item-{n}", None) for n in range(5)])

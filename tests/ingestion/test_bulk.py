@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from acceptance.rasters import small_geotiff
 from acceptance.source import Source
 from crash.torture import raster
+from graticule.database import Connection
 from graticule.errors import Conflict, TooManyRequests
 from graticule.ingestion.bulk import Run, jobs, store, walking
 from graticule.services import Services, open_services, open_work
@@ -440,7 +442,9 @@ async def test_signatures_are_in_no_plain_column(services: Services, source: Sou
         await ended(services, run)
     tables = ("ingestions", "ingestion_runs", "operations", "operation_items", "operation_assets", "items")
     for table in (*tables, "submissions", "run_links"):
-        rows = await services.database.read(
-            lambda tx, table=table: [tuple(row) for row in tx.all(f"SELECT * FROM {table}")]
-        )
+        rows = await services.database.read(partial(_everything, table=table))
         assert "hunter22" not in repr(rows)
+
+
+def _everything(tx: Connection, *, table: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in tx.all(f"SELECT * FROM {table}")]

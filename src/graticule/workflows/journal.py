@@ -361,7 +361,8 @@ _ENTRY = "seq, item_id, state, code, message, attempts, crashes, started, finish
 
 def _item_entry(row: Row) -> ItemEntry:
     retriable: int | None = row["retriable"]
-    return ItemEntry(*row[:9], None if retriable is None else bool(retriable), row["source"])
+    facts: tuple[Any, ...] = row[:9]
+    return ItemEntry(*facts, retriable=None if retriable is None else bool(retriable), source=row["source"])
 
 
 def item(tx: Connection, pk: int, seq: int) -> ItemEntry | None:
@@ -576,7 +577,8 @@ def assets_between(tx: Connection, pk: int, first: int, last: int) -> dict[int, 
     found: dict[int, list[AssetEntry]] = {}
     for row in rows:
         flag = None if row["retriable"] is None else bool(row["retriable"])
-        found.setdefault(row["seq"], []).append(AssetEntry(*row[1:6], flag, *row[7:]))
+        facts: tuple[Any, ...] = (*row[1:6], flag, *row[7:])
+        found.setdefault(row["seq"], []).append(AssetEntry(*facts))
     return found
 
 
