@@ -361,8 +361,8 @@ _ENTRY = "seq, item_id, state, code, message, attempts, crashes, started, finish
 
 def _item_entry(row: Row) -> ItemEntry:
     retriable: int | None = row["retriable"]
-    facts: tuple[Any, ...] = row[:9]
-    return ItemEntry(*facts, retriable=None if retriable is None else bool(retriable), source=row["source"])
+    facts: tuple[Any, ...] = (*row[:9], None if retriable is None else bool(retriable), row["source"])
+    return ItemEntry(*facts)
 
 
 def item(tx: Connection, pk: int, seq: int) -> ItemEntry | None:
