@@ -311,6 +311,24 @@ class PatchValidation(ValidityError):
     code = "PatchValidation"
 
 
+class InvalidStacCatalog(ValidityError):
+    """The document is no STAC Catalog or Collection, or its links lead nowhere."""
+
+    code = "InvalidStacCatalog"
+
+
+class ImportFileValidationFailed(ValidityError):
+    """The catalog or collection file cannot be read."""
+
+    code = "ImportFileValidationFailed"
+
+
+class InvalidGeoparquet(ValidityError):
+    """The file is no stac-geoparquet."""
+
+    code = "InvalidGeoparquet"
+
+
 class PostItemCollectionSizeExceeded(ValidityError):
     """The body has more items than allowed."""
 

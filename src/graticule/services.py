@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from graticule.access import (
     Identity,
@@ -26,6 +27,8 @@ from graticule.access import (
 from graticule.catalog import Catalog, SqlCatalog
 from graticule.configuration import Configuration, Indexing, forget_collection
 from graticule.database import Connection, Database, open_database
+from graticule.ingestion.bulk import BulkIngestion, forget_ingestions
+from graticule.ingestion.bulk.jobs import TASKS as BULK_TASKS
 from graticule.ingestion.collection_assets import CollectionAssets
 from graticule.ingestion.refreshing import Refreshing, defer_refresh
 from graticule.ingestion.service import TASKS, Ingestion
@@ -56,6 +59,7 @@ class Services:
     tokens: Tokens
     templates: TemplateSigner
     ingestion: Ingestion
+    bulk: BulkIngestion
     updater: Updater
     collection_assets: CollectionAssets
     configuration: Configuration
@@ -67,6 +71,7 @@ class Services:
         """Clear what other rooms keep for a collection that is being deleted."""
         forget_collection(tx, collection_id)
         forget_images(tx, collection_id)
+        forget_ingestions(tx, collection_id)
 
 
 @asynccontextmanager
@@ -95,7 +100,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         hrefs = ManagedHrefs(issuer.catalog_id.replace("-", ""))
         store = AssetStore.local(settings.assets_dir)
         updater = Updater(settings=settings, catalog=catalog, hrefs=hrefs)
-        engine.declare(*TASKS)
+        engine.declare(*TASKS, *BULK_TASKS)
         tiler = await stack.enter_async_context(
             Tiler(settings=settings, database=database, catalog=catalog, assets=store, hrefs=hrefs)
         )
@@ -122,6 +127,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 hrefs=hrefs,
                 updater=updater,
             ),
+            bulk=BulkIngestion(settings=settings, database=database, catalog=catalog, engine=engine, sealer=sealer),
             updater=updater,
             collection_assets=CollectionAssets(
                 database=database,
@@ -148,6 +154,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 async def open_work(services: Services) -> AsyncIterator[None]:
     """Open what running the work takes besides, the door to sources and conversion, and tell the engine its tasks."""
     # Imported here, because an API process needs none of it: it starts faster and stays smaller.
+    from graticule.ingestion.bulk.running import BulkWork  # noqa: PLC0415
     from graticule.ingestion.conversion.pool import ConversionPool  # noqa: PLC0415
     from graticule.ingestion.copying import Copier  # noqa: PLC0415
     from graticule.ingestion.workflows import Workflows  # noqa: PLC0415
@@ -166,17 +173,19 @@ async def open_work(services: Services) -> AsyncIterator[None]:
             fetcher=fetcher,
             pool=pool,
         )
-        Workflows(
-            settings=settings,
-            database=services.database,
-            catalog=services.catalog,
-            engine=services.engine,
-            sealer=services.sealer,
-            store=services.store,
-            copier=copier,
-            updater=services.updater,
-            forget_collection=services.forget_collection,
-        ).register()
+        parts: dict[str, Any] = {
+            "settings": settings,
+            "database": services.database,
+            "catalog": services.catalog,
+            "engine": services.engine,
+            "sealer": services.sealer,
+            "store": services.store,
+            "copier": copier,
+            "updater": services.updater,
+            "forget_collection": services.forget_collection,
+        }
+        Workflows(**parts).register()
+        BulkWork(**parts, fetcher=fetcher, hrefs=services.hrefs).register()
         services.indexing.register()
         await Refreshing(services.database, services.engine).register()
         yield

@@ -103,6 +103,20 @@ class Settings(BaseSettings):
     max_asset_bytes: int = Field(5_000_000_000, ge=1000, description="Largest asset, bytes.")
     max_pending_items: int = Field(1_000_000, ge=1, description="Items that may wait before posts are answered 429.")
 
+    bulk_concurrency: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Parts of bulk runs (of 200 items) in work at a time, in the whole catalog. Default: half of"
+        " GRATICULE_WORKER_CONCURRENCY; with several workers, more.",
+    )
+    max_waiting_runs: int = Field(
+        100, ge=1, description="Bulk runs that may wait or go on before new ones are answered 429."
+    )
+    max_catalog_bytes: int = Field(
+        64_000_000, ge=1000, description="Largest Catalog or Collection that a bulk run reads, bytes."
+    )
+
     # --- searching
     search_timeout: float = Field(
         10,
@@ -251,6 +265,11 @@ class Settings(BaseSettings):
     def staging_dir(self) -> Path:
         """Where downloads and conversions live until they are stored; hosts that share a data folder have one each."""
         return self._of_this_host("staging")
+
+    @property
+    def bulk_lanes(self) -> int:
+        """Parts of bulk runs that are in work at a time: never all that a worker has, so that posts find a place."""
+        return self.bulk_concurrency or max(1, self.worker_concurrency // 2)
 
     @property
     def uploads_dir(self) -> Path:

@@ -60,6 +60,11 @@ READERS = {
     "GET /inma/ingestion-sources/{id}",
     "GET /inma/operations",
     "GET /inma/operations/{operationId}",
+    "GET /inma/operations/{operationId}/items",
+    "GET /inma/collections/{collectionId}/ingestions",
+    "GET /inma/collections/{collectionId}/ingestions/{ingestionId}",
+    "GET /inma/collections/{collectionId}/ingestions/{ingestionId}/runs",
+    "GET /inma/collections/{collectionId}/ingestions/{ingestionId}/runs/{runId}",
     "GET /sas/token/{collectionId}",
     "GET /sas/sign",
     "POST /stac/collections/search",
@@ -100,6 +105,11 @@ ADMINISTRATORS = {
     "DELETE /inma/ingestion-sources/{id}",
     "DELETE /inma/operations",
     "DELETE /inma/operations/{operationId}",
+    "POST /inma/operations/{operationId}/rerun",
+    "POST /inma/collections/{collectionId}/ingestions",
+    "PATCH /inma/collections/{collectionId}/ingestions/{ingestionId}",
+    "DELETE /inma/collections/{collectionId}/ingestions/{ingestionId}",
+    "POST /inma/collections/{collectionId}/ingestions/{ingestionId}/runs",
     "POST /sas/token/revoke",
 }
 

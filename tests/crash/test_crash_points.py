@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import graticule.ingestion.bulk.running
 import graticule.ingestion.workflows
 import graticule.services  # noqa: F401
 from acceptance.reading import rows
@@ -19,6 +20,7 @@ from acceptance.source import Source
 from crash.conftest import Place
 from crash.torture import Client, check, collection, item, raster
 from graticule.crashpoints import CRASH_POINTS
+from ingestion.bulk_source import catalog, document
 
 KILLS = 3
 #: Reached only where assets lie in a bucket.
@@ -31,7 +33,21 @@ def source() -> Iterator[Source]:
         "striped.tif": raster(9, driver="GTiff", size=640)
     }
     with Source(files) as source:
+        for n in range(KILLS):
+            source.files |= _static_catalog(n, source)
         yield source
+
+
+def _static_catalog(n: int, source: Source) -> dict[str, bytes]:
+    """A catalog within a catalog; every link is signed, because the source wants that."""
+    items: dict[str, dict[str, str]] = {f"walk-{n}-{number}": {} for number in range(3)}
+    assets = {"cog": {"href": source.href("cog0.tif"), "type": "image/tiff"}}
+    files = {f"{name}.json": document(name, assets=assets if name.endswith("0") else {}) for name in items}
+    links = [("item", source.href(name)) for name in files]
+    return files | {
+        f"walk-{n}.json": catalog(("child", source.href(f"walk-{n}-child.json")), links[0]),
+        f"walk-{n}-child.json": catalog(("child", source.href(f"walk-{n}.json")), *links[1:]),
+    }
 
 
 def _work(client: Client, source: Source) -> None:
@@ -45,6 +61,7 @@ def _work(client: Client, source: Source) -> None:
         client.send("POST", "collections", collection(f"dropped-{n}"))
         client.post_items(f"dropped-{n}", [item(f"dropped-{n}", "one", {"cog": source.href("cog1.tif")})])
         client.declare("kept", f"queryable-{n}")
+        client.ingest("kept", source.href(f"walk-{n}.json"), [f"walk-{n}-{number}" for number in range(3)])
         client.settle()
         # A file is replaced, one stays, one comes, and one goes; then only text changes.
         assets = {"cog": {"href": source.href("cog3.tif"), "type": "image/tiff"}, "striped": None}

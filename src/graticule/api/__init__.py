@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from graticule.api import (
     assets,
+    bulk,
     collection_assets,
     configuration,
     data,
@@ -17,6 +18,7 @@ from graticule.api import (
     health,
     identity,
     ingestion,
+    reports,
     sas,
     sources,
     stac,
@@ -35,6 +37,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *collection_assets.ENDPOINTS,
     *configuration.ENDPOINTS,
     *ingestion.ENDPOINTS,
+    *reports.ENDPOINTS,
+    *bulk.ENDPOINTS,
     *sources.ENDPOINTS,
     *sas.ENDPOINTS,
     *assets.ENDPOINTS,

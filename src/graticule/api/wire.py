@@ -24,6 +24,8 @@ def operation(value: Operation) -> dict[str, Any]:
         body["startTime"] = rfc3339(value.started)
     if value.finished is not None:
         body["finishTime"] = rfc3339(value.finished)
+    if value.information:
+        body["additionalInformation"] = dict(value.information)
     if value.total is not None:
         counts = {
             "TotalItems": value.total,
@@ -31,7 +33,10 @@ def operation(value: Operation) -> dict[str, Any]:
             "TotalSuccessfulItems": value.succeeded,
             "TotalFailedItems": value.failed,
         }
-        body["additionalInformation"] = {name: str(count) for name, count in counts.items()}
+        if value.skipped:
+            counts["TotalSkippedItems"] = value.skipped  # among the successful ones
+        texts = {name: str(count) for name, count in counts.items()}
+        body["additionalInformation"] = {**value.information, **texts}
         body |= {name[0].lower() + name[1:]: count for name, count in counts.items()}
     if value.error_code is not None:
         error = {"code": value.error_code, "message": value.error_message or ""}

@@ -48,10 +48,10 @@ class Display:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, completed: int, told: str, /, **members: Any) -> None:
-        """So much is done; `told` is for people, the members for programs."""
+    def update(self, completed: int, told: str, /, *, total: int | None = None, **members: Any) -> None:
+        """So much is done, of `total` where that has changed; `told` is for people, the members for programs."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=completed, told=told)
+            self._bar.update(self._task, completed=completed, told=told, total=total)  # None: as it was
         elif self._as_json and time.monotonic() >= self._told_at + PAUSE:
             self._told_at = time.monotonic()
             self._event("progress", members)

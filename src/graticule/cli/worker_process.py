@@ -72,6 +72,8 @@ async def _recover(services: Services, place: str, *, after_crash: bool) -> None
 
 def _in_hand(tx: Connection, job: Released) -> tuple[int, int] | None:
     """The item that a job had in hand, as (operation, sequence number)."""
+    if {"operation", "first"} <= job.ids.keys():  # a chunk of a bulk run: it has one item in hand at a time
+        return journal.in_hand_from(tx, job.ids["operation"], job.ids["first"])
     if not {"operation", "seq"} <= job.ids.keys():
         return None
     name = (job.ids["operation"], job.ids["seq"])

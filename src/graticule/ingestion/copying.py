@@ -82,6 +82,7 @@ class ItemWork:
     item: Item
     folder: Path  #: for its files, until they are stored
     kept: Collection[str] = ()  #: keys of assets that are in managed storage already, and stay as they are
+    keep_originals: bool = False  #: the source file of a converted asset is stored beside it
 
     @property
     def item_id(self) -> str:
@@ -136,6 +137,8 @@ class Copier:
                     files.tasks[key] = asyncio.create_task(self._fetch(asset, path, slots))
             results: list[list[StoredAsset]] = await _all([self._bring(work, key, files) for key in missing])
         stored |= {asset.asset_key: asset for each in results for asset in each}
+        if work.keep_originals:  # source files are entries of their own
+            stored |= await self._database.read(lambda tx: journal.stored_assets(tx, work.operation.pk, work.seq))
         stored = {key: await self._with_cube(asset) for key, asset in stored.items()}
         return {key: (self._hrefs.stored(asset.container, asset.key), asset) for key, asset in stored.items()}
 
@@ -183,6 +186,10 @@ class Copier:
         try:
             download = await files.tasks[key]
             path, outcome = await self._convert(work, key, asset, files)
+            if work.keep_originals and outcome is Outcome.CONVERTED:
+                # Before the converted one: once that is journaled, nobody comes back for this.
+                original = original_key(key)
+                await self._keep(work, original, asset, download, self._path(work, key), Outcome.UNTOUCHED, begun)
             manifest = await self._refer(work, key, asset, download)
             # The manifest first: when the asset itself is safe, nothing of it is missing.
             made = [] if manifest is None else [await self._keep_manifest(work, key, asset, download, manifest, begun)]
@@ -330,6 +337,11 @@ class Copier:
     @staticmethod
     def _path(work: ItemWork, key: str) -> Path:
         return work.folder / f"a{list(work.item['assets']).index(key)}"
+
+
+def original_key(key: str) -> str:
+    """The key of the asset that is the source file of a converted one (api.md 3.2)."""
+    return f"{key}-original"
 
 
 @asynccontextmanager

@@ -31,6 +31,10 @@ def item_document(item: Item, collection_id: str, hrefs: Mapping[str, tuple[str,
             assets[key]["type"] = stored.media_type
     document["assets"] = assets
     add_manifests(document, hrefs)
+    for key, (href, stored) in hrefs.items():
+        if key not in assets:  # the source file of a converted asset, kept beside it (api.md 3.2)
+            kind = {} if stored.media_type is None else {"type": stored.media_type}
+            assets[key] = {"href": href, **kind, "roles": ["source"]}
     document["_msft:ts"] = rfc3339(now_us())
     document["_msft:etag"] = str(uuid.uuid4())
     return stored_form(document)  # type: ignore[return-value]  # an Item with members of the server's own

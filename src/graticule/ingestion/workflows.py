@@ -263,7 +263,7 @@ class Workflows:
     async def give_up_item(self, attempt: Attempt, ids: Mapping[str, Any], error: Exception) -> None:
         """The engine has tried often enough: the item fails, the log has the cause."""
         await self.database.write(
-            partial(self._fail, attempt=attempt, pk=ids["operation"], seq=ids["seq"], error=_last_word(error))
+            partial(self._fail, attempt=attempt, pk=ids["operation"], seq=ids["seq"], error=last_word(error))
         )
 
     # --- a collection
@@ -330,7 +330,7 @@ class Workflows:
             pass
 
 
-def _last_word(error: Exception) -> IngestionError:
+def last_word(error: Exception) -> IngestionError:
     """What an item that was given up says of the last failure."""
     if isinstance(error, IngestionError):
         return error

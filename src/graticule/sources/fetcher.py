@@ -12,7 +12,7 @@ import contextlib
 import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -138,6 +138,24 @@ class Fetcher:
                 if response.status != 200:
                     raise refusal(final, response.status, response.headers, await self._error_body(response))
 
+    async def measure(self, href: str) -> Measure:
+        """Ask how large what an href points at is, without bringing it: HEAD, else the head of a GET.
+
+        Raises:
+            SourceError: the source refuses it; the message begins with the URL, without its query.
+        """
+        target = parse_href(href)
+        patience = _Patience(asyncio.get_running_loop().time)
+        with _mapped(target):
+            async with self._open(target, {}, patience, method="HEAD") as (final, response):
+                if response.status == 200:
+                    return _measure(response)
+            # Some signatures are for GET alone, some servers know no HEAD, and it says nothing of why not.
+            async with self._open(target, {}, patience) as (final, response):
+                if response.status != 200:
+                    raise refusal(final, response.status, response.headers, await self._error_body(response))
+                return _measure(response)
+
     async def _with_retries(self, transfer: Transfer) -> Download:
         patience = _Patience(self._clock or asyncio.get_running_loop().time)
         while True:
@@ -171,7 +189,7 @@ class Fetcher:
 
     @contextlib.asynccontextmanager
     async def _open(
-        self, href: Href, headers: dict[str, str], patience: _Patience
+        self, href: Href, headers: dict[str, str], patience: _Patience, method: str = "GET"
     ) -> AsyncIterator[tuple[Href, ClientResponse]]:
         """The head of the answer behind at most five redirects, each through the door.
 
@@ -186,7 +204,7 @@ class Fetcher:
                     origin = origin if origin == (href.scheme, href.host, href.port) else None
                     if origin is not None:
                         href = await self._opened(href)
-                    response = await self._ask(href, headers)
+                    response = await self._ask(href, headers, method)
                     if response.status not in _REDIRECTS:
                         break
                     response.close()
@@ -204,11 +222,11 @@ class Fetcher:
         query = None if self._credentials is None else await self._credentials(href)
         return href if query is None else replace(href, path_query=f"{href.path_query}?{query}")
 
-    async def _ask(self, href: Href, headers: dict[str, str]) -> ClientResponse:
+    async def _ask(self, href: Href, headers: dict[str, str], method: str) -> ClientResponse:
         if self._session is None:
             raise RuntimeError("the fetcher is not open: use `async with`")
         with self._door.fetching(href):
-            return await self._session.get(_request_url(href), headers=headers, allow_redirects=False)
+            return await self._session.request(method, _request_url(href), headers=headers, allow_redirects=False)
 
     async def _error_body(self, response: ClientResponse) -> bytes:
         """The beginning of an error's text; a broken one does not hide the status."""
@@ -218,6 +236,20 @@ class Fetcher:
                 while len(body) < BODY_LIMIT and (chunk := await response.content.read(BODY_LIMIT)):
                     body += chunk
         return body[:BODY_LIMIT]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a source says of a file that was not brought."""
+
+    #: None: it does not say.
+    bytes: int | None
+    content_type: str | None
+
+
+def _measure(response: ClientResponse) -> Measure:
+    length = response.headers.get("Content-Length", "")
+    return Measure(int(length) if length.isdecimal() else None, response.headers.get("Content-Type"))
 
 
 class _Patience:

@@ -4,7 +4,7 @@ These rows are what clients poll (api.md 3.4: `Operation`), and what a restarted
 works inside the caller's transaction, so that an operation's progress commits together with the work it reports.
 
 States of an operation: ``Pending → Running → Succeeded | Failed``, and ``→ Canceling → Canceled`` once cancelled; of an
-item: ``pending → running → succeeded | failed | canceled``.
+item: ``pending → running → succeeded | skipped | failed | canceled`` (a skipped one counts as succeeded).
 """
 
 from __future__ import annotations
@@ -12,23 +12,27 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from graticule.database import Connection, Row
-from graticule.errors import CanceledOperation, ErrorsInBatch, GraticuleError, NotFound
+from graticule.errors import CanceledOperation, ErrorsInBatch, GraticuleError, IngestionError, NotFound
 from graticule.stac.datetimes import now_us
 
 #: Statuses that an operation never leaves.
 TERMINAL = frozenset({"Succeeded", "Failed", "Canceled"})
 #: The type of operations that build or remove the index of a queryable: their items do not wait to be ingested.
 INDEX_QUERYABLE = "IndexQueryable"
+#: Of an item.
+ITEM_STATES = ("pending", "running", "succeeded", "skipped", "failed", "canceled")
 STATUSES = ("Pending", "Running", "Succeeded", "Canceled", "Canceling", "Failed")
 
 
 #: Operations, and about as many items, that one transaction cancels.
 _CANCEL_SLICE = 100
 _CANCEL_ITEMS = 1000
+#: Rows of detail that one transaction forgets.
+_FOLD_ITEMS = 1000
 #: Failures that a batch's own message tells of, and characters of each.
 _NAMED_FAILURES = 5
 _LONGEST_FAILURE = 500
@@ -55,6 +59,9 @@ class Operation:
     history: tuple[dict[str, Any], ...]
     error_code: str | None
     error_message: str | None
+    open: bool = False  #: items are still being found for it: it does not end before that has
+    skipped: int = 0  #: of those that succeeded: were there already
+    information: Mapping[str, str] = field(default_factory=dict)  #: more for `additionalInformation`
 
     @property
     def pending(self) -> int:
@@ -98,6 +105,13 @@ class ItemEntry:
     crashes: int
     started: int | None
     finished: int | None
+    retriable: bool | None = None  #: of a failure: may the same work succeed later?
+    source: str | None = None  #: where its document came from, without the query
+
+    @property
+    def is_open(self) -> bool:
+        """Has it not ended?"""
+        return self.state in {"pending", "running"}
 
 
 # --- operations ------------------------------------------------------------------------------------------------------
@@ -110,13 +124,16 @@ def create(
     *,
     total: int | None = None,
     accepted: bool = True,
+    still_open: bool = False,
+    information: Mapping[str, str] | None = None,
 ) -> Operation:
-    """Write down a new operation, Pending."""
+    """Write down a new operation, Pending. A `still_open` one does not end before `close`."""
     created = now_us()
     operation_id = str(uuid.uuid4())
     tx.execute(
-        "INSERT INTO operations(id, type, collection_id, status, created, total, accepted, history)"
-        " VALUES(:id, :type, :collection, 'Pending', :created, :total, :accepted, :history)",
+        "INSERT INTO operations(id, type, collection_id, status, created, total, accepted, history, open,"
+        " information) VALUES(:id, :type, :collection, 'Pending', :created, :total, :accepted, :history, :open,"
+        " :information)",
         {
             "id": operation_id,
             "type": kind,
@@ -125,9 +142,18 @@ def create(
             "total": total,
             "accepted": int(accepted),
             "history": json.dumps([_entry("Pending", created)]),
+            "open": int(still_open),
+            "information": None if information is None else json.dumps(dict(information)),
         },
     )
     return get(tx, operation_id)
+
+
+def close(tx: Connection, pk: int) -> None:
+    """All items of an open operation were found: it ends when they have."""
+    tx.execute("UPDATE operations SET open=0 WHERE pk=:pk", {"pk": pk})
+    if (operation := by_pk(tx, pk)) is not None:
+        end_if_complete(tx, operation)
 
 
 def accept(tx: Connection, pk: int) -> None:
@@ -178,11 +204,12 @@ def listing(
 
 
 def unfinished_items(tx: Connection) -> int:
-    """How many items wait or run in the whole catalog."""
+    """How many posted items wait or run in the whole catalog; those of bulk runs are bounded by other means."""
     return int(
         tx.value(
             "SELECT coalesce(sum(total-succeeded-failed-canceled), 0) FROM operations"
-            " WHERE status IN ('Pending', 'Running', 'Canceling') AND type<>:index",
+            " WHERE status IN ('Pending', 'Running', 'Canceling') AND type<>:index"
+            " AND NOT EXISTS (SELECT 1 FROM ingestion_runs r WHERE r.operation=operations.pk)",
             {"index": INDEX_QUERYABLE},
         )
     )
@@ -226,19 +253,25 @@ def cancel(tx: Connection, operation: Operation) -> None:
     """
     if operation.is_terminal or operation.status == "Canceling":
         return
-    waiting = tx.execute(
-        "UPDATE operation_items SET state='canceled', finished=:now WHERE operation=:pk AND state='pending'",
-        {"pk": operation.pk, "now": now_us()},
-    )
-    tx.execute("UPDATE operations SET canceled=canceled+:n WHERE pk=:pk", {"pk": operation.pk, "n": waiting})
-    running = tx.value(
-        "SELECT count(*) FROM operation_items WHERE operation=:pk AND state='running'", {"pk": operation.pk}
-    )
+    cancel_waiting(tx, operation.pk, _CANCEL_ITEMS)
     operation = _again(tx, operation)
-    if running:
+    # More than one transaction should cancel, or still to be found: the jobs of the operation do the rest.
+    if operation.open or _has_open_items(tx, operation.pk):
         _move(tx, operation, "Canceling")
     else:
         end_cancel(tx, operation)
+
+
+def cancel_waiting(tx: Connection, pk: int, limit: int) -> int:
+    """Cancel at most so many items that wait; answers how many it were."""
+    rows = tx.all(
+        "UPDATE operation_items SET state='canceled', finished=:now WHERE operation=:pk AND seq IN"
+        " (SELECT seq FROM operation_items WHERE operation=:pk AND state='pending' ORDER BY seq LIMIT :limit)"
+        " RETURNING seq",
+        {"pk": pk, "now": now_us(), "limit": limit},
+    )
+    tx.execute("UPDATE operations SET canceled=canceled+:n WHERE pk=:pk", {"pk": pk, "n": len(rows)})
+    return len(rows)
 
 
 def cancel_some(tx: Connection, *, collection_id: str | None = None, below: int | None = None) -> int | None:
@@ -264,8 +297,12 @@ def cancel_some(tx: Connection, *, collection_id: str | None = None, below: int 
 
 def end_cancel(tx: Connection, operation: Operation) -> None:
     """Nothing of a cancelled operation runs any more."""
-    error = CanceledOperation(_canceled_message(operation))
-    _move(tx, operation, "Canceled", finished=now_us(), error=error)
+    _move(tx, operation, "Canceled", finished=now_us(), error=canceled(operation))
+
+
+def canceled(operation: Operation) -> CanceledOperation:
+    """What ends the items of a cancelled operation."""
+    return CanceledOperation(_canceled_message(operation))
 
 
 def check_not_canceled(operation: Operation) -> None:
@@ -275,22 +312,32 @@ def check_not_canceled(operation: Operation) -> None:
         CanceledOperation: it is cancelled, or about to be.
     """
     if operation.status in {"Canceling", "Canceled"}:
-        raise CanceledOperation(_canceled_message(operation))
+        raise canceled(operation)
 
 
 def fold(tx: Connection, *, older_than: float, limit: int) -> int:
     """Forget what became of each item and asset of operations that ended so long ago (seconds); the counts stay.
 
-    Looks at so many operations, the oldest; answers how many it folded.
+    Looks at so many operations, the oldest, and forgets some items of each; answers how many operations had any.
     """
     rows = tx.all(
         "SELECT pk FROM operations WHERE finished<:before AND pk IN"
         " (SELECT DISTINCT operation FROM operation_items ORDER BY operation LIMIT :limit)",
         {"before": now_us() - int(older_than * 1_000_000), "limit": limit},
     )
+    left = _FOLD_ITEMS
     for row in rows:
-        for table in ("operation_assets", "operation_items", "submissions"):
-            tx.execute(f"DELETE FROM {table} WHERE operation=:pk", {"pk": row["pk"]})
+        seqs = tx.all(
+            "DELETE FROM operation_items WHERE operation=:pk AND seq IN"
+            " (SELECT seq FROM operation_items WHERE operation=:pk ORDER BY seq LIMIT :limit) RETURNING seq",
+            {"pk": row["pk"], "limit": left},
+        )
+        last = max((seq[0] for seq in seqs), default=-1)
+        for table in ("operation_assets", "submissions"):
+            tx.execute(f"DELETE FROM {table} WHERE operation=:pk AND seq<=:last", {"pk": row["pk"], "last": last})
+        left -= len(seqs)
+        if left <= 0:
+            break
     return len(rows)
 
 
@@ -310,25 +357,29 @@ def add_items(tx: Connection, pk: int, items: Iterable[tuple[int, str | None, by
     )
 
 
+_ENTRY = "seq, item_id, state, code, message, attempts, crashes, started, finished, retriable, source"
+
+
+def _item_entry(row: Row) -> ItemEntry:
+    retriable: int | None = row["retriable"]
+    facts: tuple[Any, ...] = (*row[:9], None if retriable is None else bool(retriable), row["source"])
+    return ItemEntry(*facts)
+
+
 def item(tx: Connection, pk: int, seq: int) -> ItemEntry | None:
     """One item of an operation, or None."""
-    row = tx.one(
-        "SELECT seq, item_id, state, code, message, attempts, crashes, started, finished"
-        " FROM operation_items WHERE operation=:pk AND seq=:seq",
-        {"pk": pk, "seq": seq},
-    )
-    return None if row is None else ItemEntry(*row)
+    row = tx.one(f"SELECT {_ENTRY} FROM operation_items WHERE operation=:pk AND seq=:seq", {"pk": pk, "seq": seq})
+    return None if row is None else _item_entry(row)
 
 
 def items(tx: Connection, pk: int, *, state: str | None = None, limit: int = 100, after: int = -1) -> list[ItemEntry]:
     """Items of an operation in the order they were sent, optionally only those in one state."""
     condition = "" if state is None else " AND state=:state"
     rows = tx.all(
-        "SELECT seq, item_id, state, code, message, attempts, crashes, started, finished FROM operation_items"
-        f" WHERE operation=:pk AND seq>:after{condition} ORDER BY seq LIMIT :limit",
+        f"SELECT {_ENTRY} FROM operation_items WHERE operation=:pk AND seq>:after{condition} ORDER BY seq LIMIT :limit",
         {"pk": pk, "state": state, "limit": limit, "after": after},
     )
-    return [ItemEntry(*row) for row in rows]
+    return [_item_entry(row) for row in rows]
 
 
 def document(tx: Connection, pk: int, seq: int) -> bytes | None:
@@ -344,6 +395,15 @@ def erase_document(tx: Connection, pk: int, seq: int) -> None:
     tx.execute("DELETE FROM submissions WHERE operation=:pk AND seq=:seq", {"pk": pk, "seq": seq})
 
 
+def erase_documents_of_canceled(tx: Connection, pk: int, limit: int) -> int:
+    """Forget what was submitted for some of the items that were cancelled; answers for how many."""
+    return tx.execute(
+        "DELETE FROM submissions WHERE operation=:pk AND seq IN (SELECT s.seq FROM submissions s JOIN operation_items i"
+        " ON i.operation=s.operation AND i.seq=s.seq WHERE s.operation=:pk AND i.state='canceled' LIMIT :limit)",
+        {"pk": pk, "limit": limit},
+    )
+
+
 def items_in_hand(tx: Connection, collection_id: str) -> bool:
     """Does a worker still hold an item of this collection?"""
     return (
@@ -354,6 +414,15 @@ def items_in_hand(tx: Connection, collection_id: str) -> bool:
         )
         is not None
     )
+
+
+def in_hand_from(tx: Connection, pk: int, first: int) -> tuple[int, int] | None:
+    """The only item that is running among those from a number on, as (operation, number)."""
+    rows = tx.all(
+        "SELECT seq FROM operation_items WHERE operation=:pk AND state='running' AND seq>=:first LIMIT 2",
+        {"pk": pk, "first": first},
+    )
+    return (pk, rows[0]["seq"]) if len(rows) == 1 else None
 
 
 def start_item(tx: Connection, pk: int, seq: int) -> None:
@@ -375,28 +444,39 @@ def count_crash(tx: Connection, pk: int, seq: int) -> int:
     )
 
 
-def end_item(tx: Connection, pk: int, seq: int, error: GraticuleError | None = None) -> Operation | None:
-    """The item succeeded, or failed for this reason (`CanceledOperation`: was cancelled).
+def end_item(
+    tx: Connection,
+    pk: int,
+    seq: int,
+    error: GraticuleError | None = None,
+    *,
+    skipped: bool = False,
+    keep_failed: bool = False,
+) -> Operation | None:
+    """The item succeeded, was skipped, or failed for this reason (`CanceledOperation`: was cancelled).
 
-    Erases its document and ends the operation with its last item. An item that has ended stays as it is. Answers the
-    operation as it now stands.
+    Erases its document, unless that of a failed one is to be kept, and ends the operation with its last item. An item
+    that has ended stays as it is. Answers the operation as it now stands.
     """
     state = "succeeded" if error is None else "canceled" if isinstance(error, CanceledOperation) else "failed"
     changed = tx.execute(
-        "UPDATE operation_items SET state=:state, code=:code, message=:message, finished=:now"
+        "UPDATE operation_items SET state=:state, code=:code, message=:message, finished=:now, retriable=:retriable"
         " WHERE operation=:pk AND seq=:seq AND state IN ('pending', 'running')",
         {
             "pk": pk,
             "seq": seq,
-            "state": state,
+            "state": "skipped" if skipped else state,
             "code": None if error is None else error.code,
             "message": None if error is None else error.message[:_LONGEST_MESSAGE],
+            "retriable": _retriable(error),
             "now": now_us(),
         },
     )
-    erase_document(tx, pk, seq)
+    if not (keep_failed and state == "failed"):
+        erase_document(tx, pk, seq)
     if changed:
-        tx.execute(f"UPDATE operations SET {state}={state}+1 WHERE pk=:pk", {"pk": pk})
+        count = f"{state}={state}+1" + (", skipped=skipped+1" if skipped else "")
+        tx.execute(f"UPDATE operations SET {count} WHERE pk=:pk", {"pk": pk})
     operation = by_pk(tx, pk)
     if operation is not None and changed:
         end_if_complete(tx, operation)
@@ -406,9 +486,11 @@ def end_item(tx: Connection, pk: int, seq: int, error: GraticuleError | None = N
 
 def end_if_complete(tx: Connection, operation: Operation) -> None:
     """End an operation whose items have all ended."""
-    if operation.is_terminal or operation.total is None:
+    if operation.is_terminal or operation.total is None or operation.open:
         return
-    if operation.succeeded + operation.failed + operation.canceled < operation.total:
+    ended = operation.succeeded + operation.failed + operation.canceled >= operation.total
+    # The total of a cancelled one may count items that were never written down.
+    if not ended and (operation.status != "Canceling" or _has_open_items(tx, operation.pk)):
         return
     if operation.status == "Canceling" or operation.canceled:
         end_cancel(tx, operation)
@@ -441,17 +523,18 @@ def asset_stored(tx: Connection, pk: int, seq: int, asset: StoredAsset) -> None:
 def asset_failed(tx: Connection, pk: int, seq: int, asset_key: str, source: str, error: GraticuleError) -> None:
     """An asset could not be brought in."""
     tx.execute(
-        "INSERT INTO operation_assets(operation, seq, asset_key, source, outcome, code, message)"
-        " VALUES(:pk, :seq, :asset_key, :source, 'failed', :code, :message)"
+        "INSERT INTO operation_assets(operation, seq, asset_key, source, outcome, code, message, retriable)"
+        " VALUES(:pk, :seq, :asset_key, :source, 'failed', :code, :message, :retriable)"
         " ON CONFLICT(operation, seq, asset_key) DO UPDATE SET outcome='failed', code=excluded.code,"
-        " message=excluded.message",
+        " message=excluded.message, retriable=excluded.retriable",
         {
             "pk": pk,
             "seq": seq,
             "asset_key": asset_key,
             "source": source,
             "code": error.code,
-            "message": error.message,
+            "message": error.message[:_LONGEST_MESSAGE],
+            "retriable": _retriable(error),
         },
     )
 
@@ -464,6 +547,40 @@ def stored_assets(tx: Connection, pk: int, seq: int) -> dict[str, StoredAsset]:
         {"pk": pk, "seq": seq},
     )
     return {row["asset_key"]: StoredAsset(*row) for row in rows}
+
+
+@dataclass(frozen=True)
+class AssetEntry:
+    """An asset of an operation's item, as a report tells of it."""
+
+    asset_key: str
+    outcome: str  #: converted, copied, untouched or failed; of a dry run: fetch, convert, failed
+    source: str | None
+    code: str | None
+    message: str | None
+    retriable: bool | None
+    attempts: int
+    bytes_in: int | None
+    bytes_out: int | None
+    sha256: str | None
+    media_type: str | None
+    milliseconds: int | None
+
+
+def assets_between(tx: Connection, pk: int, first: int, last: int) -> dict[int, list[AssetEntry]]:
+    """Assets of the items with these numbers, by number."""
+    rows = tx.all(
+        "SELECT seq, asset_key, outcome, source, code, message, retriable, attempts, bytes_in, bytes_out, sha256,"
+        " media_type, milliseconds FROM operation_assets WHERE operation=:pk AND seq BETWEEN :first AND :last"
+        " ORDER BY seq, asset_key",
+        {"pk": pk, "first": first, "last": last},
+    )
+    found: dict[int, list[AssetEntry]] = {}
+    for row in rows:
+        flag = None if row["retriable"] is None else bool(row["retriable"])
+        facts: tuple[Any, ...] = (*row[1:6], flag, *row[7:])
+        found.setdefault(row["seq"], []).append(AssetEntry(*facts))
+    return found
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------
@@ -486,7 +603,21 @@ def _operation(row: Row) -> Operation:
         history=tuple(json.loads(row["history"])),
         error_code=row["error_code"],
         error_message=row["error_message"],
+        open=bool(row["open"]),
+        skipped=row["skipped"],
+        information=json.loads(row["information"] or "{}"),
     )
+
+
+def _has_open_items(tx: Connection, pk: int) -> bool:
+    return any(
+        tx.one("SELECT 1 FROM operation_items WHERE operation=:pk AND state=:state LIMIT 1", {"pk": pk, "state": state})
+        for state in ("running", "pending")
+    )
+
+
+def _retriable(error: GraticuleError | None) -> int | None:
+    return None if error is None else int(isinstance(error, IngestionError) and error.retriable)
 
 
 def _again(tx: Connection, operation: Operation) -> Operation:

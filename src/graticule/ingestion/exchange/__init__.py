@@ -9,6 +9,7 @@ from graticule.ingestion.exchange.exporting_pgstac import PgstacExporter
 from graticule.ingestion.exchange.exporting_tables import TableExporter
 from graticule.ingestion.exchange.files import SourceFile
 from graticule.ingestion.exchange.finding import find_files
+from graticule.ingestion.exchange.geoparquet import ParquetSource
 from graticule.ingestion.exchange.loading import IfPresent, Loader, Refusal, Tally
 from graticule.ingestion.exchange.pgstac import PgstacServer, PgstacSource
 from graticule.ingestion.exchange.pgstac_writing import NotTaken, Written
@@ -18,6 +19,7 @@ __all__ = [
     "IfPresent",
     "Loader",
     "NotTaken",
+    "ParquetSource",
     "PgstacExporter",
     "PgstacServer",
     "PgstacSource",

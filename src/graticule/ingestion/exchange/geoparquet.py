@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from graticule.errors import InvalidInputData, InvalidParameter, SettingsError
+from graticule.errors import InvalidGeoparquet, InvalidInputData, InvalidParameter, SettingsError
 from graticule.ingestion.exchange.files import Line, SourceFile
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ _BATCH: Final = 250
 #: A row group has at most so many rows and, as columns in memory, bytes.
 _GROUP_ROWS: Final = 10_000
 _GROUP_BYTES: Final = 32_000_000
+#: Larger row groups of files from elsewhere are refused where a worker reads them, bytes without compression.
+_GROUP_LIMIT: Final = 500_000_000
 
 
 def require_pyarrow() -> None:
@@ -62,6 +64,49 @@ class ParquetSource(SourceFile):
         except (pa.ArrowException, InvalidInputData) as exc:
             raise InvalidParameter(f"{self.name} cannot be read as stac-geoparquet: {exc}", target=self.name) from exc
 
+    def rows_from(self, start: int, limit: int) -> tuple[int, list[bytes]]:
+        """Items as JSON from a row on (the first is 0), at most so many; and how many rows there are.
+
+        Raises:
+            InvalidGeoparquet: it is no such file, or a group of its rows takes too much memory.
+            SettingsError: pyarrow is not installed.
+        """
+        require_pyarrow()
+        import pyarrow as pa  # noqa: PLC0415 - an extra, and slow to import
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        try:
+            with pq.ParquetFile(self.path, pre_buffer=False) as file:
+                self._check_columns(file)
+                return file.metadata.num_rows, self._slice(file, start, limit)
+        except (pa.ArrowException, InvalidInputData, OSError, ValueError) as exc:
+            raise InvalidGeoparquet(f"The file cannot be read as stac-geoparquet: {exc}") from exc
+
+    def _slice(self, file: pq.ParquetFile, start: int, limit: int) -> list[bytes]:
+        from graticule.ingestion.exchange.columns import documents  # noqa: PLC0415 - it imports pyarrow
+
+        found: list[bytes] = []
+        before = 0
+        for number in range(file.metadata.num_row_groups):
+            group = file.metadata.row_group(number)
+            position, before = before, before + group.num_rows
+            if before <= start or len(found) >= limit:
+                continue
+            if group.total_byte_size > _GROUP_LIMIT:
+                raise InvalidInputData(
+                    f"row group {number} has {group.total_byte_size} bytes; at most {_GROUP_LIMIT} are read at once:"
+                    " write it with smaller ones."
+                )
+            for batch in file.iter_batches(batch_size=_BATCH, row_groups=[number], use_threads=False):
+                skipped = min(max(start - position, 0), batch.num_rows)
+                position += batch.num_rows
+                wanted = batch.slice(skipped, limit - len(found))
+                if wanted.num_rows:
+                    found += [orjson.dumps(document) for document in documents(wanted)]
+                if len(found) >= limit:
+                    break
+        return found
+
     def _collections(self, file: pq.ParquetFile) -> Iterator[Line]:
         text = (file.metadata.metadata or {}).get(b"stac-geoparquet")
         try:
@@ -76,15 +121,19 @@ class ParquetSource(SourceFile):
     def _rows(self, file: pq.ParquetFile, longest: int) -> Iterator[Line]:
         from graticule.ingestion.exchange.columns import documents  # noqa: PLC0415 - it imports pyarrow
 
-        missing = {"id", "geometry"} - set(file.schema_arrow.names)
-        if missing:
-            raise InvalidInputData(f"it has no column {' and no column '.join(sorted(missing))}.")
+        self._check_columns(file)
         number, rows, size = 0, file.metadata.num_rows, self.size
         for batch in file.iter_batches(batch_size=_BATCH, use_threads=False):
             for document in documents(batch):
                 number += 1
                 text = orjson.dumps(document)
                 yield Line(number, text if len(text) <= longest else None, size * number // rows)
+
+    @staticmethod
+    def _check_columns(file: pq.ParquetFile) -> None:
+        missing = {"id", "geometry"} - set(file.schema_arrow.names)
+        if missing:
+            raise InvalidInputData(f"it has no column {' and no column '.join(sorted(missing))}.")
 
 
 # --- writing

@@ -1,0 +1,337 @@
+"""The items of a run: chunk by chunk, each item as a posted one is, or only looked at in a dry run."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+from graticule import crashpoints
+from graticule.catalog import OnConflict, PreparedItem, check_searchable, prepare_item
+from graticule.database import Connection
+from graticule.errors import (
+    AssetTooLarge,
+    GraticuleError,
+    ImportFileValidationFailed,
+    IngestionError,
+    InternalError,
+    InternalIntermittentError,
+    ItemAlreadyExists,
+    ItemSizeExceeded,
+)
+from graticule.ingestion.bulk import store
+from graticule.ingestion.bulk.jobs import CHUNK, cancel_some, defer_chunk, hand_out
+from graticule.ingestion.bulk.models import BULK, Run
+from graticule.ingestion.bulk.reading import check_originals, ready_item
+from graticule.ingestion.bulk.store import Chunk
+from graticule.ingestion.bulk.walking import SLICE, TURN_SECONDS, Walking
+from graticule.ingestion.burying import defer_sweep
+from graticule.ingestion.conversion import wants_conversion
+from graticule.ingestion.copying import ItemWork, staging_folder
+from graticule.ingestion.publishing import item_document
+from graticule.ingestion.validation import MAX_ITEM_ID, check_contents
+from graticule.ingestion.workflows import Workflows, last_word
+from graticule.sources import Fetcher, redact
+from graticule.stac.documents import Item
+from graticule.storage import ManagedHrefs, ledger
+from graticule.workflows import Attempt, journal
+
+#: Numbers of items that a chunk asks for at once.
+_GLANCE: Final = 20
+
+_ITEM_DONE = crashpoints.crash_point("bulk.item.after")
+_CHUNK_DONE = crashpoints.crash_point("bulk.chunk.done")
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """An item that can be worked on, or why not; neither: its document is gone, for it has ended."""
+
+    item: Item | None = None
+    error: IngestionError | None = None
+    #: Of an item with an error, if it has one that can be told.
+    item_id: str | None = None
+
+
+@dataclass(frozen=True)
+class BulkWork(Workflows):
+    """The tasks of runs, and the parts they need beside those of single items."""
+
+    fetcher: Fetcher
+    hrefs: ManagedHrefs
+
+    def register(self) -> None:
+        """Tell the engine which function runs which task."""
+        self.engine.task(CHUNK, on_give_up=self.give_up_chunk)(self.ingest_chunk)
+        Walking(
+            settings=self.settings,
+            database=self.database,
+            engine=self.engine,
+            sealer=self.sealer,
+            fetcher=self.fetcher,
+        ).register()
+
+    # --- a chunk
+
+    async def ingest_chunk(self, attempt: Attempt, operation: int, first: int, turn: int) -> None:
+        """Work on the items of a chunk for a while."""
+        until = time.monotonic() + TURN_SECONDS
+        await asyncio.to_thread((self.settings.staging_dir / "items").mkdir, parents=True, exist_ok=True)
+        while True:
+            run, chunk, waiting = await self.database.read(partial(self._look, pk=operation, first=first))
+            if run is None or chunk is None or chunk.turn != turn:
+                return
+            if run.operation.status in {"Canceling", "Canceled"}:
+                if not await self.database.write(partial(self._cancel, attempt=attempt, pk=operation)):
+                    continue
+                waiting = []
+            if not waiting:
+                crashpoints.reach(_CHUNK_DONE)
+                await self.database.write(partial(self._finish, attempt=attempt, pk=operation, chunk=chunk))
+                return
+            if not await self._some(attempt, run, waiting, until):
+                await self.database.write(partial(self._turn, attempt=attempt, pk=operation, chunk=chunk))
+                return
+
+    async def _some(self, attempt: Attempt, run: Run, waiting: Sequence[int], until: float) -> bool:
+        """Work on items one after the other, while documents of the next ones are fetched; False: time is over."""
+        slots = asyncio.Semaphore(self.settings.fetch_concurrency)
+        loading = {seq: asyncio.create_task(self._load(run, seq, slots)) for seq in waiting}
+        try:
+            for seq in waiting:
+                await self._one(attempt, run, seq, loading[seq])
+                crashpoints.reach(_ITEM_DONE)
+                if time.monotonic() > until:
+                    return False
+            return True
+        finally:
+            for task in loading.values():
+                task.cancel()
+            await asyncio.gather(*loading.values(), return_exceptions=True)
+
+    @staticmethod
+    def _look(tx: Connection, *, pk: int, first: int) -> tuple[Run | None, Chunk | None, list[int]]:
+        chunk = store.chunk(tx, pk, first)
+        return store.run(tx, pk), chunk, [] if chunk is None else store.open_items(tx, pk, chunk, _GLANCE)
+
+    def _cancel(self, tx: Connection, *, attempt: Attempt, pk: int) -> bool:
+        attempt.still_ours(tx)
+        return cancel_some(tx, pk, SLICE)
+
+    def _finish(self, tx: Connection, *, attempt: Attempt, pk: int, chunk: Chunk) -> None:
+        """The lane is free for the next items; items that a dead worker left running in a cancelled run end here."""
+        attempt.still_ours(tx)
+        operation = journal.by_pk(tx, pk)
+        if operation is not None and operation.status == "Canceling":
+            for seq in store.open_items(tx, pk, chunk, chunk.last - chunk.first + 1):
+                journal.end_item(tx, pk, seq, journal.canceled(operation))
+        store.remove_chunk(tx, pk, chunk.first)
+        hand_out(self.engine, tx, pk, self.settings.bulk_lanes)
+        if (operation := journal.by_pk(tx, pk)) is not None:
+            journal.end_if_complete(tx, operation)
+
+    def _turn(self, tx: Connection, *, attempt: Attempt, pk: int, chunk: Chunk) -> None:
+        """Stand in the queue again, behind what clients wait for and other runs of the lane."""
+        attempt.still_ours(tx)
+        defer_chunk(self.engine, tx, pk, store.turn_chunk(tx, pk, chunk))
+
+    async def give_up_chunk(self, attempt: Attempt, ids: Mapping[str, Any], error: Exception) -> None:
+        """The engine has tried often enough: the item in hand fails, the others go on."""
+
+        def give_up(tx: Connection) -> None:
+            attempt.still_ours(tx)
+            pk = ids["operation"]
+            chunk = store.chunk(tx, pk, ids["first"])
+            if chunk is None or chunk.turn != ids["turn"]:
+                return
+            waiting = store.open_items(tx, pk, chunk, SLICE)
+            entries = [entry for seq in waiting if (entry := journal.item(tx, pk, seq)) is not None]
+            in_hand = [entry.seq for entry in entries if entry.state == "running"] or waiting[:1]
+            for seq in in_hand:
+                self._fail(tx, attempt=attempt, pk=pk, seq=seq, error=last_word(error))
+            self._turn(tx, attempt=attempt, pk=pk, chunk=chunk)
+
+        await self.database.write(give_up)
+
+    # --- an item
+
+    async def _one(self, attempt: Attempt, run: Run, seq: int, loading: asyncio.Task[_Loaded]) -> None:
+        try:
+            loaded = await loading
+            if loaded.error is not None:
+                await self.database.write(partial(self._touch, attempt=attempt, run=run, seq=seq, loaded=loaded))
+                raise loaded.error
+            if loaded.item is None:  # cancelled meanwhile, or a row that lost its document
+                raise InternalError(f"The document of item {seq} of the run is missing.")
+            await self._steps(attempt, run, seq, loaded.item)
+        except InternalIntermittentError:
+            raise  # as of a posted item: the engine tries the chunk again
+        except IngestionError as exc:
+            await self.database.write(partial(self._fail, attempt=attempt, pk=run.pk, seq=seq, error=exc))
+
+    async def _load(self, run: Run, seq: int, slots: asyncio.Semaphore) -> _Loaded:
+        """The item, checked: everything that needs no database, and no turn."""
+        text = await self.database.read(lambda tx: journal.document(tx, run.pk, seq))
+        if text is None:
+            return _Loaded()
+        envelope = orjson.loads(self.sealer.open(text, BULK))
+        base, document = envelope.get("href"), envelope.get("item")
+        try:
+            if base is not None:
+                async with slots:
+                    document = await self._fetch(run, seq, base)
+            item = ready_item(document, run.operation.collection_id or "", base, self.hrefs)
+            check_contents(item, self.settings)
+            check_searchable(item)
+            if run.keep_originals:
+                check_originals(item)
+        except IngestionError as exc:
+            identity = document.get("id") if isinstance(document, dict) else None
+            named = isinstance(identity, str) and 0 < len(identity) <= MAX_ITEM_ID
+            return _Loaded(error=exc, item_id=identity if named else None)
+        return _Loaded(item=item)
+
+    async def _steps(self, attempt: Attempt, run: Run, seq: int, item: Item) -> None:
+        if run.dry:
+            if await self.database.write(partial(self._take_up, attempt=attempt, run=run, seq=seq, item=item)):
+                await self._plan(attempt, run, seq, item)
+            return
+        if not item.get("assets"):
+            document = prepare_item(item_document(item, run.operation.collection_id or "", {}))
+            await self.database.write(
+                partial(self._straight, attempt=attempt, run=run, seq=seq, item=item, document=document)
+            )
+            return
+        work = await self.database.write(partial(self._take_up, attempt=attempt, run=run, seq=seq, item=item))
+        if work is None:
+            return
+        async with staging_folder(work.folder):
+            hrefs = await self._unless_canceled(work, self.copier.copy_assets(work))
+        ready = prepare_item(item_document(work.item, work.collection_id, hrefs))
+        await self.database.write(partial(self._publish_bulk, run=run, work=work, document=ready))
+
+    async def _fetch(self, run: Run, seq: int, url: str) -> Any:
+        """An item's document, through the guarded door."""
+        limit = self.settings.max_item_bytes
+        path = self.settings.staging_dir / "items" / f"{run.pk}-{seq}-{time.monotonic_ns()}.json"
+        try:
+            await self.fetcher.download(url, path, max_bytes=limit)
+            text = await asyncio.to_thread(path.read_bytes)
+        except AssetTooLarge as exc:
+            raise ItemSizeExceeded(f"{redact(url)} is larger than {limit} bytes (GRATICULE_MAX_ITEM_BYTES).") from exc
+        finally:
+            path.unlink(missing_ok=True)
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError as exc:
+            raise ImportFileValidationFailed(f"{redact(url)} is no JSON: {exc}.") from None
+
+    def _touch(self, tx: Connection, *, attempt: Attempt, run: Run, seq: int, loaded: _Loaded) -> None:
+        """Count an attempt at an item that cannot be read, and name it if it has a name."""
+        attempt.still_ours(tx)
+        journal.start_item(tx, run.pk, seq)
+        if loaded.item_id is not None:
+            store.name_item(tx, run.pk, seq, loaded.item_id)
+
+    def _take_up(self, tx: Connection, *, attempt: Attempt, run: Run, seq: int, item: Item) -> ItemWork | None:
+        """Take an item in hand; None: there is nothing left to do."""
+        taken = self._take(tx, attempt, run.pk, seq, item)
+        if taken is None:
+            return None
+        work = dataclasses.replace(self._work(attempt, *taken, seq, item), keep_originals=run.keep_originals)
+        repeated = store.is_repeated(tx, run.pk, seq, work.item_id)
+        store.name_item(tx, run.pk, seq, work.item_id)
+        if not repeated and self.catalog.item_in(tx, work.collection_id, work.item_id) is None:
+            return work
+        self._is_there(tx, run, work, repeated=repeated)
+        return None
+
+    @staticmethod
+    def _is_there(tx: Connection, run: Run, work: ItemWork, *, repeated: bool = False) -> None:
+        """The end of an item whose id is taken."""
+        if run.skip_existing:
+            journal.end_item(tx, run.pk, work.seq, skipped=True)
+            return
+        why = "another item of this run has the same id" if repeated else "set skipExistingItems to pass over it"
+        error = ItemAlreadyExists(f"Item '{work.item_id}' already exists in collection '{work.collection_id}': {why}.")
+        journal.end_item(tx, run.pk, work.seq, error, keep_failed=True)
+
+    def _straight(
+        self, tx: Connection, *, attempt: Attempt, run: Run, seq: int, item: Item, document: PreparedItem
+    ) -> None:
+        """Publish an item that needs nothing fetched, in one go."""
+        work = self._take_up(tx, attempt=attempt, run=run, seq=seq, item=item)
+        if work is not None:
+            self.catalog.put_items(tx, work.collection_id, [document], on_conflict=OnConflict.ERROR)
+            journal.end_item(tx, run.pk, seq)
+
+    def _publish_bulk(self, tx: Connection, *, run: Run, work: ItemWork, document: PreparedItem) -> None:
+        """The one moment in which readers come to see the item, unless its id was taken meanwhile."""
+        if not self._may_publish(tx, work):
+            return
+        if self.catalog.item_in(tx, work.collection_id, work.item_id) is not None:
+            ledger.bury_operation(tx, work.operation.id, work.item_id)
+            defer_sweep(self.engine, tx)
+            self._is_there(tx, run, work)
+            return
+        self.catalog.put_items(tx, work.collection_id, [document], on_conflict=OnConflict.ERROR)
+        ledger.publish(tx, work.operation.id, work.item_id)
+        journal.end_item(tx, work.operation.pk, work.seq)
+
+    def _fail(self, tx: Connection, *, attempt: Attempt, pk: int, seq: int, error: IngestionError) -> None:
+        """End the item with its error; its document is kept, so that another run can try it again."""
+        attempt.still_ours(tx)
+        operation = journal.by_pk(tx, pk)
+        entry = journal.item(tx, pk, seq)
+        if operation is None or entry is None or not entry.is_open:
+            return
+        journal.end_item(tx, pk, seq, error, keep_failed=True)
+        if entry.item_id is not None and ledger.bury_operation(tx, operation.id, entry.item_id):
+            defer_sweep(self.engine, tx)
+
+    # --- a dry run
+
+    async def _plan(self, attempt: Attempt, run: Run, seq: int, item: Item) -> None:
+        """Ask how large every asset is; the item ends as it would, as far as that can be told."""
+        slots = asyncio.Semaphore(self.settings.fetch_concurrency)
+        refused: GraticuleError | None = None
+
+        async def one(key: str, href: str) -> tuple[str, int | None, str | None, IngestionError | None]:
+            async with slots:
+                try:
+                    measure = await self.fetcher.measure(href)
+                except IngestionError as exc:
+                    named = type(exc)(f"Item '{item['id']}', asset '{key}': {exc.message}")
+                    return key, None, None, named
+                limit = self.settings.max_asset_bytes
+                if measure.bytes is not None and measure.bytes > limit:
+                    message = (
+                        f"Item '{item['id']}', asset '{key}' has {measure.bytes} bytes; at most {limit} are taken."
+                    )
+                    return key, measure.bytes, None, AssetTooLarge(f"{message} (GRATICULE_MAX_ASSET_BYTES)")
+                return key, measure.bytes, measure.content_type, None
+
+        assets = item.get("assets", {})
+        found = await asyncio.gather(*(one(key, asset["href"]) for key, asset in assets.items()))
+        refused = next((error for *_, error in found if error is not None), None)
+
+        def note(tx: Connection) -> None:
+            attempt.still_ours(tx)
+            for key, size, media_type, error in found:
+                href = assets[key]["href"]
+                if error is not None:
+                    journal.asset_failed(tx, run.pk, seq, key, redact(href), error)
+                    continue
+                outcome = "convert" if wants_conversion(key, assets[key], href) else "fetch"
+                store.planned_asset(
+                    tx, run.pk, seq, key, outcome=outcome, source=redact(href), size=size, media_type=media_type
+                )
+            journal.end_item(tx, run.pk, seq, refused, keep_failed=True)
+
+        await self.database.write(note)
