@@ -27,7 +27,7 @@ _POINT: Final = Point
 _DEGREES: Final = CRS.from_epsg(4326)
 _TILE_SIZE: Final = 256
 #: An item that covers less of a tile is read there alone.
-_PART_OF_TILE: Final = 0.25
+_PART_OF_TILE: Final = 1 / 64
 
 
 class _First(FirstMethod):
