@@ -19,7 +19,7 @@ import requests
 
 from tiler.served import COLLECTION, Tiled, bounds_of, tiled
 
-EXAMPLES = 7
+EXAMPLES = 3
 #: Texts that were trouble for somebody.
 NASTY = (
     *(
@@ -111,8 +111,8 @@ def test_made_up_requests_are_answered_as_described(catalog: Tiled, described: d
             if problem := _problem(response, operation):
                 wrong.append(f"{method} {response.url[:600]}: {problem}")
     assert not wrong, "\n".join(wrong)
-    assert answered[200] > len(operations), "most were refused: that tests little"
-    assert answered[400] > 50
+    assert answered[200] > len(operations) / 2, "most were refused: that tests little"
+    assert answered[400] > 20
     assert catalog.served.is_healthy()
     assert "Traceback" not in catalog.served.log_text()
 
