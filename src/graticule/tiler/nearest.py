@@ -18,7 +18,7 @@ from morecantile import Tile as GridTile
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError  # rasterio.errors does not name it
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import calculate_default_transform, transform
 from rasterio.windows import from_bounds
 from rio_tiler.errors import TileOutsideBounds
@@ -148,7 +148,7 @@ def _find_way(raster: Raster, crs: CRS) -> _Way | None:
         transformer = pyproj.Transformer.from_crs(crs.to_wkt(), dataset.crs.to_wkt(), always_xy=True)
         if not _agree(dataset.crs, crs, transformer, (west, south, east, north), dataset.res):
             return None
-    except (RasterioError, CPLE_BaseError, pyproj.exceptions.ProjError):
+    except (RasterioError, CRSError, CPLE_BaseError, pyproj.exceptions.ProjError):
         return None
     return _Way(transformer, (-to.e, to.a))
 
