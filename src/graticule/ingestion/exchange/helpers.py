@@ -92,10 +92,16 @@ class Helpers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+
+    def stop(self) -> None:
+        """Nothing more is begun, and nobody waits for a turn any longer."""
         if self._turns is not None:
             self._turns.end()
         if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def open(self, gate: Gate) -> None:
         """All that came before this gate is written."""

@@ -214,16 +214,22 @@ class Loader:
     async def _load_slices(self, slices: _Slices, done: int) -> None:
         """Prepare the next slice while the one before is committed; never two at a time, lest they overtake."""
         writing: asyncio.Task[None] | None = None
+        reading: asyncio.Task[_Slice | None] | None = None
         try:
-            while (piece := await asyncio.to_thread(slices.next)) is not None:
+            while True:
+                # Shielded: a thread cannot be cancelled, and what it reads from must not be closed under it.
+                reading = asyncio.create_task(asyncio.to_thread(slices.next))
+                if (piece := await asyncio.shield(reading)) is None:
+                    break
                 if writing is not None:
                     await writing
                 writing = asyncio.create_task(self._write(slices.file, piece, done))
             if writing is not None:
                 await writing
         finally:
-            if writing is not None:
-                await asyncio.gather(writing, return_exceptions=True)
+            if reading is not None and not reading.done():
+                self._helpers.stop()  # it may wait for one of them
+            await asyncio.gather(*(one for one in (writing, reading) if one is not None), return_exceptions=True)
 
     async def _write(self, file: SourceFile, piece: _Slice, done: int) -> None:
         if isinstance(piece.from_helpers, Gate):
