@@ -82,6 +82,7 @@ def ours(folder: Path, store: str, files: tuple[Path, Path], database_url: str |
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GRATICULE_")}
     if database_url is not None:
         environment["GRATICULE_DATABASE_URL"] = database_url
+        environment["GRATICULE_SECRET_KEY"] = "0" * 64  # a made-up one; the servers are on this machine alone
     marker = data / "loaded"
     if not marker.exists():
         shutil.rmtree(data, ignore_errors=True)

@@ -125,7 +125,8 @@ def test_a_handed_back_job_gives_up_its_queueing_lock_to_one_that_waits(
     lose_worker(database, first.worker_id)
     freed, _ = database.write_now(lambda tx: rescue(tx, stalled_after=30))
     assert {job.job_id for job in freed} == {first.job_id, second.job_id}
-    assert [(row["status"], row["queueing_lock"]) for row in job_rows(database)] == [("todo", "sweep"), ("todo", None)]
+    # One of them has it, whichever the database took first.
+    assert {(row["status"], row["queueing_lock"]) for row in job_rows(database)} == {("todo", "sweep"), ("todo", None)}
 
 
 def test_a_retiring_worker_hands_back_without_a_loss(database: Database, attempt: Attempt, job_rows: JobRows) -> None:
