@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import orjson
 
-from graticule.catalog import Catalog
-from graticule.errors import InvalidParameter, OutsideData
+from graticule.catalog import Catalog, described
+from graticule.errors import InvalidParameter, NotFound, OutsideData
 from graticule.stac.bbox import BBox
 from graticule.stac.cql2 import parse_filter
 from graticule.stac.cql2.expressions import all_of
@@ -93,13 +93,16 @@ class SearchTarget:
         self,
         title: str,
         search: Search,
-        extent: Bounds,
         catalog: Catalog,
         layers: Layers,
         *,
+        extent: Bounds | None = None,
         zooms: ZoomLimits | None = None,
     ) -> None:
-        """Take the search; `open_collection` and `open_registered` make one."""
+        """Take the search; `open_collection` and `open_registered` make one.
+
+        Without an `extent` it is that of the collection, where there is one only.
+        """
         self.title = title
         self.zooms = zooms or ZoomLimits()
         self.search = search
@@ -120,8 +123,15 @@ class SearchTarget:
         return await self._layers.keys(self._catalog, self.search)
 
     async def bounds(self) -> Bounds:
-        """As `Target.bounds`."""
-        return self._extent
+        """As `Target.bounds`. Tiles need it not, so it is found when it is asked for."""
+        if self._extent is not None:
+            return self._extent
+        if len(names := self.collections) != 1:
+            return WORLD
+        try:
+            return _extent(orjson.loads(described(await self._catalog.collection(names[0]))))
+        except NotFound:
+            return WORLD
 
     async def layers(
         self, assets: Sequence[str], around: Bounds | None = None, limits: MosaicLimits | None = None
@@ -185,35 +195,27 @@ async def open_collection(
         NotFound: there is no such collection.
         InvalidParameter: a filter cannot be used.
     """
-    record = await catalog.collection(collection_id)
+    await catalog.collection(collection_id)  # NotFound
     given = {name: value for name, value in filters.items() if name in FILTERS and value}
     search = parse_search({**given, "collections": [collection_id]})
     if cql:
         both = parse_filter({"filter": {"op": "and", "args": list(cql)}, "filter-lang": "cql2-json"})
         search = replace(search, filter=all_of(search.filter, both))
-    return SearchTarget(collection_id, search, _extent(orjson.loads(record.doc)), catalog, layers)
+    return SearchTarget(collection_id, search, catalog, layers)
 
 
-async def open_registered(catalog: Catalog, layers: Layers, registration: Registration) -> SearchTarget:
+def open_registered(catalog: Catalog, layers: Layers, registration: Registration) -> SearchTarget:
     """A registered search as a target."""
     metadata = registration.metadata
-    target = SearchTarget(
+    box = registration.bounds or registration.search.bbox
+    return SearchTarget(
         metadata.get("name") or registration.id,
         registration.search,
-        WORLD,
         catalog,
         layers,
+        extent=None if box is None else (box.west, box.south, box.east, box.north),
         zooms=ZoomLimits(metadata.get("minzoom"), metadata.get("maxzoom")),
     )
-    box = registration.bounds or registration.search.bbox
-    if box is not None:
-        target._extent = (box.west, box.south, box.east, box.north)  # noqa: SLF001 - this makes it
-    elif len(target.collections) == 1:
-        known = {record.id: record for record in await catalog.collections()}
-        record = known.get(target.collections[0])
-        if record is not None:
-            target._extent = _extent(orjson.loads(record.doc))  # noqa: SLF001
-    return target
 
 
 def _extent(collection: JsonObject) -> Bounds:

@@ -91,7 +91,7 @@ class Tiler:
         """A registered search as a target. Raises NotFound."""
         registration = await self.registrations.get(search_id)
         self.registrations.count(search_id)
-        return await open_registered(self._catalog, self._layers, registration)
+        return open_registered(self._catalog, self._layers, registration)
 
     async def tile_settings(self, target: SearchTarget, collection: str | None = None) -> TileSettings:
         """The tile settings that hold for a mosaic: of the collection that is named, else of those that it looks into.

@@ -12,8 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
+from graticule.children import command_of_code
 from graticule.ingestion.conversion.pool import ConversionPool
-from graticule.ingestion.conversion.process import Limits, child_command
+from graticule.ingestion.conversion.process import Limits, child_arguments
 
 from .conftest import MakeRaster, MakeRequest
 
@@ -35,7 +36,7 @@ found = asdict(confined)
 def confined(code: str, folder: Path, **environment: str) -> Any:
     """Run ``code`` in a process confined as the conversion's are; what it puts into ``found``."""
     run = subprocess.run(
-        child_command(CONFINE + code + "\nprint(json.dumps(found))", Limits(512 << 20, 1 << 20)),
+        command_of_code(CONFINE + code + "\nprint(json.dumps(found))", *child_arguments(Limits(512 << 20, 1 << 20))),
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,

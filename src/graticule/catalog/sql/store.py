@@ -86,10 +86,11 @@ class SqlCatalog:
         """One item's document. Raises NotFound."""
 
         def read(tx: Connection) -> bytes:
-            self._visible(tx, collection_id)
-            doc = self.item_in(tx, collection_id, item_id)
-            if doc is None:
+            row = tx.one(f"{_ITEM} AND c.deleting = 0", {"collection": collection_id, "id": item_id})
+            if row is None:
+                self._visible(tx, collection_id)  # else it is the collection that does not exist
                 raise NotFound(f"Item '{item_id}' does not exist in collection '{collection_id}'.", target=item_id)
+            doc: bytes = row["doc"]
             return doc
 
         return await self._database.read(read)

@@ -1,12 +1,11 @@
 """Owns one child process from outside: its start, its jobs, its limits and its end.
 
-The child sees an empty environment, one folder of its own and three pipes. What it answers is not trusted.
+The child has one folder of its own. What it answers is not trusted. What it shares with rendering: `graticule.children`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import itertools
 import json
@@ -14,14 +13,13 @@ import logging
 import os
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import graticule
+from graticule.children import Child, command, spawn
 from graticule.errors import CogTransformationTimeout, ConversionCrashed, InternalIntermittentError
 
 logger = logging.getLogger(__name__)
@@ -29,11 +27,6 @@ logger = logging.getLogger(__name__)
 FOLDER_PREFIX = "conversion-"
 _START_SECONDS = 60.0
 _ANSWER_BYTES = 4 << 20
-_STDERR_BYTES = 4096
-# -I: nothing is imported from the working folder or the user's; the package may lie outside site-packages.
-_BOOTSTRAP = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from graticule.ingestion.conversion.child import main; main()"
-)
 
 
 @dataclass(frozen=True)
@@ -46,32 +39,24 @@ class Limits:
     file_bytes: int
 
 
-def child_command(code: str, limits: Limits) -> list[str]:
-    """The command line of a child that runs ``code``."""
-    package_root = str(Path(graticule.__file__).parents[1])
-    numbers = [str(os.getpid()), str(limits.memory_bytes), str(limits.file_bytes)]
-    return [sys.executable, "-I", "-B", "-X", "utf8", "-c", code, package_root, *numbers]
+def child_arguments(limits: Limits) -> tuple[int, int, int]:
+    """What a child is told: whose it is, and what it may use."""
+    return os.getpid(), limits.memory_bytes, limits.file_bytes
 
 
-class ChildProcess:
+class ChildProcess(Child):
     """A running, confined conversion process. One job at a time."""
+
+    kind = "conversion"
 
     def __init__(self, process: asyncio.subprocess.Process, folder: Path, lock_fd: int) -> None:
         """Take over a process just started; use ``start``."""
-        self._process = process
+        super().__init__(process, logger)
         self._lock_fd = lock_fd
         self._ids = itertools.count(1)
-        self._stderr = bytearray()
-        self._stderr_task = asyncio.create_task(self._drain_stderr())
         self.folder = folder
         #: Has the job last given reached the process?
         self.has_started = False
-        #: Jobs done.
-        self.jobs = 0
-        #: Resident bytes after the last job.
-        self.memory_bytes = 0
-        #: How far it is confined, as ``confinement.Confinement`` says it.
-        self.confinement: Mapping[str, str] = {}
 
     @classmethod
     async def start(cls, staging_dir: Path, limits: Limits) -> ChildProcess:
@@ -82,16 +67,8 @@ class ChildProcess:
         """
         folder, lock_fd = make_folder(staging_dir)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *child_command(_BOOTSTRAP, limits),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                cwd=folder,
-                env={},
-                start_new_session=True,  # a Ctrl-C in the terminal is the parent's to handle
-                limit=_ANSWER_BYTES,
-            )
+            line = command("graticule.ingestion.conversion.child", *child_arguments(limits))
+            process = await spawn(line, cwd=folder, env={}, limit=_ANSWER_BYTES)
         except BaseException:
             _remove_folder(folder, lock_fd)
             raise
@@ -108,14 +85,6 @@ class ChildProcess:
         return child
 
     @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def is_alive(self) -> bool:
-        return self._process.returncode is None and not self._stderr_task.done()
-
-    @property
     def job_folder(self) -> Path:
         """Where the files of the next job are laid."""
         return self.folder / "job"
@@ -129,12 +98,9 @@ class ChildProcess:
         """
         job_id, self.has_started = next(self._ids), False
         line = json.dumps({"id": job_id, **job}) + "\n"
-        assert self._process.stdin is not None
         try:
             async with asyncio.timeout(seconds):
-                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    self._process.stdin.write(line.encode())
-                    await self._process.stdin.drain()
+                await self._send(line.encode())
                 acknowledgement = await self._read_answer()
                 self.has_started = True
                 answer = await self._read_answer()
@@ -143,36 +109,14 @@ class ChildProcess:
                 f"conversion took longer than {seconds:g} seconds: split the file, or supply a COG"
             ) from None
         if not acknowledgement.get("id") == answer.get("id") == job_id:
-            self._log("conversion_nonsense", "a conversion process answered another job")
+            self._log("nonsense", "a conversion process answered another job")
             raise ConversionCrashed
-        self.jobs += 1
-        memory = answer.get("memory")
-        self.memory_bytes = memory if isinstance(memory, int) else 0
+        self.done(answer.get("memory"))
         return answer
 
-    async def retire(self, seconds: float = 2.0) -> None:
-        """Let the process end by itself: its input ends."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._process.wait()
-        await self.kill()
-
-    async def kill(self) -> None:
-        """End the process at once and remove its folder. May be called twice."""
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-        await asyncio.shield(self._bury())
-
     async def _bury(self) -> None:
-        await self._process.wait()
-        self._stderr_task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._stderr_task
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        """Its folder goes with it."""
+        await super()._bury()
         lock_fd, self._lock_fd = self._lock_fd, -1
         if lock_fd >= 0:
             await asyncio.to_thread(_remove_folder, self.folder, lock_fd)
@@ -187,46 +131,14 @@ class ChildProcess:
         if isinstance(answer, dict):
             return answer
         if answer is not None:
-            self._log("conversion_nonsense", "a conversion process answered something that is not JSON")
+            self._log("nonsense", "a conversion process answered something that is not JSON")
             raise ConversionCrashed
-        code = await self._process.wait()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1):
-                await asyncio.shield(self._stderr_task)
-        self._log("conversion_died", "a conversion process died")
-        if code == -signal.SIGXCPU:
+        if await self._died() == -signal.SIGXCPU:
             raise CogTransformationTimeout("conversion used up its CPU time: split the file, or supply a COG")
         raise ConversionCrashed(
             "the conversion process died: the file may be damaged, or need more than"
             " GRATICULE_CONVERSION_MEMORY_MB; test it with GDAL, or supply a COG"
         )
-
-    def _log(self, action: str, message: str) -> None:
-        logger.warning(
-            message,
-            extra={
-                "action": action,
-                "pid": self.pid,
-                "exit_code": self._process.returncode,
-                "stderr": self._stderr.decode(errors="replace"),
-            },
-        )
-
-    def log_stderr(self) -> None:
-        """Pass on what the process complained about during a job, and forget it."""
-        if self._stderr:
-            logger.info(
-                "a conversion process wrote to stderr",
-                extra={"action": "conversion_stderr", "pid": self.pid, "stderr": self._stderr.decode(errors="replace")},
-            )
-            self._stderr.clear()
-
-    async def _drain_stderr(self) -> None:
-        """Keep the last few kilobytes; a full pipe would stop the child."""
-        assert self._process.stderr is not None
-        while data := await self._process.stderr.read(_STDERR_BYTES):
-            self._stderr += data
-            del self._stderr[:-_STDERR_BYTES]
 
 
 def make_folder(staging_dir: Path) -> tuple[Path, int]:
