@@ -30,7 +30,7 @@ _WRITER_LOCK: Final = 0x47_52_41_54
 #: Wait this long for the writers of other processes, milliseconds.
 LOCK_TIMEOUT_MS: Final = 30_000
 #: The server ends a write transaction whose process stands still for so long: others wait for it, milliseconds.
-_IDLE_TIMEOUT_MS: Final = 30_000
+_IDLE_TIMEOUT_MS: Final = 10_000
 #: So many rows are added by COPY, which has no statement to plan and no answer per row.
 _COPY_FROM_ROWS: Final = 8
 _CANCEL_TIMEOUT_SECONDS: Final = 5

@@ -1,6 +1,7 @@
 """Owns one child process from outside: its start, its jobs, its limits and its end.
 
-The child has one folder of its own. What it answers is not trusted. What it shares with rendering: `graticule.children`.
+The child has one folder of its own, and what it answers is not trusted. What it shares with rendering:
+`graticule.children`.
 """
 
 from __future__ import annotations
