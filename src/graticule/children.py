@@ -17,6 +17,9 @@ from typing import Final
 import graticule
 
 _STDERR_BYTES: Final = 4096
+#: As many children as cores work side by side, so each has one thread: OpenBLAS's would spin while they wait, and
+#: reserve address space. It starts them when it is loaded; the child itself would come too late to say so.
+_ONE_THREAD: Final = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 
 
 class Child:
@@ -132,14 +135,14 @@ def command_of_code(code: str, *arguments: object) -> list[str]:
 async def spawn(
     command_line: list[str], *, cwd: str | Path, env: Mapping[str, str], limit: int
 ) -> asyncio.subprocess.Process:
-    """Start a child with pipes; `limit` is the longest line that is read from it, bytes."""
+    """Start a child with pipes and nothing but `env`; `limit` is the longest line that is read from it, bytes."""
     return await asyncio.create_subprocess_exec(
         *command_line,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=cwd,
-        env=dict(env),
+        env={**_ONE_THREAD, **env},
         start_new_session=True,  # a Ctrl-C in the terminal is the parent's to handle
         limit=limit,
     )

@@ -44,9 +44,6 @@ def main() -> None:
         open_files=512,
         niceness=0,
     )
-    # Read when the libraries load: as many processes as cores render, each with one thread.
-    for name in ("OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS"):
-        os.environ[name] = "1"
     warnings.simplefilter("ignore")  # rio-tiler warns of what is chosen on purpose; nobody reads it here
 
     from graticule.tiler.jobs import unpack  # noqa: PLC0415 - after confinement, as the next ones

@@ -47,8 +47,6 @@ def main() -> None:
     answers = _private_stdout()
     parent_pid, memory_bytes, file_bytes = (int(argument) for argument in sys.argv[1:4])
     confinement = confine(str(Path.cwd()), parent_pid=parent_pid, memory_bytes=memory_bytes, file_bytes=file_bytes)
-    # Read when numpy loads it; each of its threads would reserve address space.
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
     import rasterio  # noqa: PLC0415 - after confinement
 
