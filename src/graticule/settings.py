@@ -7,6 +7,7 @@ are masked.
 from __future__ import annotations
 
 import ipaddress
+import os
 import platform
 import re
 from pathlib import Path
@@ -27,6 +28,15 @@ _HOST_PORT = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\s/:@]+)(?::(\d{1,5}))?$")
 
 # A comma-separated list in the environment; pydantic-settings would otherwise want JSON there.
 CommaList = Annotated[tuple[str, ...], NoDecode]
+
+
+#: More API processes than that are for those who ask for them: each takes some 60 MiB.
+_MOST_API_PROCESSES = 4
+
+
+def cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def default_data_dir() -> Path:
@@ -52,7 +62,9 @@ class Settings(BaseSettings):
     trusted_proxies: CommaList = Field(
         (), description="Addresses or CIDRs of proxies whose X-Forwarded-* or Forwarded headers are believed."
     )
-    api_processes: int = Field(1, ge=1, le=64, description="How many processes answer HTTP requests.")
+    api_processes: int | None = Field(
+        None, ge=1, le=64, description="How many processes answer HTTP requests. Default: one per core, at most 4."
+    )
     log_level: str = Field("info", description="debug, info, warning or error.")
 
     # --- secrets
@@ -242,6 +254,11 @@ class Settings(BaseSettings):
         if self.oidc_jwks_url and not self.oidc_issuer:
             raise ValueError("oidc_jwks_url: names the keys of an issuer, so oidc_issuer is needed too")
         return self
+
+    @property
+    def api_process_count(self) -> int:
+        """How many processes answer HTTP requests: Python runs on one core in each."""
+        return self.api_processes or min(cores(), _MOST_API_PROCESSES)
 
     @property
     def database_path(self) -> Path:

@@ -55,7 +55,7 @@ def serve(
         api_command = [*graticule, "_api", *folder, "--host", host, "--port", str(actual_port)]
         api_command += ["--tls"] if tls else []
         children = [Child("The API", [*api_command, "--announce"])]
-        children += [Child(f"API process {number}", api_command) for number in range(2, settings.api_processes + 1)]
+        children += [Child(f"API process {number}", api_command) for number in range(2, settings.api_process_count + 1)]
         if not no_worker:
             children.append(Child("The worker", [*graticule, "worker", *folder, "--quiet"]))
         return asyncio.run(supervise(children))

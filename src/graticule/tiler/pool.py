@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Coroutine
 from typing import Any, Final
 
 from graticule import errors
-from graticule.settings import Settings
+from graticule.settings import Settings, cores
 from graticule.tiler.jobs import Job
 from graticule.tiler.process import Answer, Limits, RenderProcess
 
@@ -44,7 +43,7 @@ class RenderPool:
             settings: ``render_*`` are used.
             idle_seconds: a process without work ends after that long.
         """
-        self.size = settings.render_processes or max(1, _cores() // settings.api_processes)
+        self.size = settings.render_processes or max(1, cores() // settings.api_process_count)
         self._timeout = settings.render_timeout
         self._jobs_per_process = settings.render_jobs_per_process
         self._most_memory_bytes = (
@@ -160,8 +159,3 @@ class RenderPool:
                 ", ".join(weak),
                 extra={"action": "render_unconfined"},
             )
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -31,7 +31,7 @@ from graticule.ingestion.conversion.models import (
     SidecarKind,
 )
 from graticule.ingestion.conversion.process import ChildProcess, Limits, sweep_folders
-from graticule.settings import Settings
+from graticule.settings import Settings, cores
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class ConversionPool:
             idle_seconds: a process without work ends after that long.
             most_memory_bytes: a process that stays larger than this after a job is replaced.
         """
-        self._processes = settings.conversion_processes or _cores()
+        self._processes = settings.conversion_processes or cores()
         self._timeout = settings.conversion_timeout
         self._limits = Limits(settings.conversion_memory_mb << 20, settings.max_asset_bytes * _FILE_GROWTH)
         self._staging_dir = staging_dir
@@ -165,7 +165,7 @@ class ConversionPool:
 
     def _fitted(self, job: dict[str, Any]) -> dict[str, Any]:
         """A job with its share of the cores, as busy as it is now."""
-        threads = max(1, _cores() // self._running) if "threads" in job else 1
+        threads = max(1, cores() // self._running) if "threads" in job else 1
         return {**job, "threads": threads, "cpu_seconds": math.ceil((job.get("seconds") or self._timeout) * threads)}
 
     def _job(self, request: ConversionRequest) -> dict[str, Any]:
@@ -326,8 +326,3 @@ def _facts(members: dict[str, Any]) -> RasterFacts:
         transform=transform,
         size_bytes=int(members["size_bytes"]),
     )
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -8,7 +8,6 @@ process takes longer to start than a thousand items to load.
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -21,6 +20,7 @@ from graticule.ingestion.exchange.files import Line
 from graticule.ingestion.exchange.helper import Done
 from graticule.ingestion.exchange.preparing import Outcome, Rules, prepare_lines
 from graticule.ingestion.exchange.turns import Turns
+from graticule.settings import cores
 
 #: Lines and bytes that are handed over at a time: what one transaction takes.
 _CHUNK: Final = 500
@@ -55,8 +55,7 @@ Found = tuple[Line, Outcome | Written | Gate | None]
 
 def helpers_of_this_machine() -> int:
     """As many as it has processors; this process mostly waits for them. None where there is only one."""
-    processors = len(os.sched_getaffinity(0))
-    return min(processors, _MOST_HELPERS) if processors > 1 else 0
+    return min(cores(), _MOST_HELPERS) if cores() > 1 else 0
 
 
 class Helpers:
