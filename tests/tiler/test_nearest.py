@@ -121,6 +121,45 @@ def test_tiles_are_rio_tilers(folder: Path, datasets: Datasets, name: str, deepe
     assert compared
 
 
+@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("deeper", [-5, -3, -1, 0, 1])
+def test_a_part_of_a_tile_is_what_the_whole_has_there(folder: Path, datasets: Datasets, name: str, deeper: int) -> None:
+    path = folder / f"{name}.tif"
+    raster = datasets.raster(str(path))
+    with Reader(str(path)) as reader:
+        tiles = _tiles(reader, reader.maxzoom + deeper)
+    compared = 0
+    for tile in tiles:
+        try:
+            whole = _read(datasets, path, tile)
+        except TileOutsideBounds:
+            continue
+        assert whole is not None
+        where = Tile("WebMercatorQuad", tile.z, tile.x, tile.y)
+        for part in (nearest.Part(0, 0, 256, 256), nearest.Part(31, 100, 64, 3), nearest.Part(200, 0, 56, 129)):
+            shown = whole.array[:, *part.window]
+            try:
+                found = nearest.read(raster, datasets.blocks, where, 256, None, None, part)
+            except TileOutsideBounds:
+                assert np.ma.getmaskarray(shown).all()
+                continue
+            assert found is not None
+            np.testing.assert_array_equal(np.ma.getmaskarray(found.array), np.ma.getmaskarray(shown))
+            np.testing.assert_array_equal(found.array.data, shown.data)
+            left, _, right, top = WEB.xy_bounds(tile)
+            size = (right - left) / 256
+            assert found.bounds == pytest.approx(
+                (
+                    left + part.column * size,
+                    top - (part.row + part.height) * size,
+                    left + (part.column + part.width) * size,
+                    top - part.row * size,
+                )
+            )
+            compared += 1
+    assert compared
+
+
 def _alike(
     found: ImageData, expected: ImageData, mask_may_differ: float = MASK_MAY_DIFFER, may_differ: float = MAY_DIFFER
 ) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from morecantile import Tile as Place
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
@@ -21,12 +21,15 @@ from rio_tiler.utils import resize_array
 from graticule.errors import OutsideData
 from graticule.tiler.grids import grid
 from graticule.tiler.jobs import Bounds, Box, Job, Layer, Point, Tile
+from graticule.tiler.nearest import Part, bounds_in_set, bounds_of
 from graticule.tiler.reading import Datasets, LayerReader
 
 _POINT: Final = Point
 _DEGREES: Final = CRS.from_epsg(4326)
 _TILE_SIZE: Final = 256
 #: An item that covers less of a tile is read there alone.
+_MOST_OF_TILE: Final = 0.7
+#: The same, where rio-tiler reads: it takes an item at another resolution then, unless that makes no difference.
 _PART_OF_TILE: Final = 1 / 64
 
 
@@ -38,9 +41,39 @@ class _First(FirstMethod):
         if array is None or self.mosaic is None:
             self.mosaic = array
             return
-        missing, mask = np.ma.getmaskarray(self.mosaic), np.ma.getmaskarray(array)
-        np.copyto(self.mosaic.data, array.data, where=missing & ~mask)
-        self.mosaic.mask = missing & mask
+        self.feed_part(array, (slice(None), slice(None)))
+
+    def feed_part(self, array: np.ma.MaskedArray, window: tuple[slice, slice]) -> None:
+        """Fill what is missing in some rows and columns."""
+        assert self.mosaic is not None
+        # In place: masked arrays copy the whole of a mask that is given to them.
+        own, mask = np.ma.getmask(self.mosaic), np.ma.getmaskarray(array)
+        if own is np.ma.nomask:
+            return
+        missing = np.asarray(own)[:, *window]
+        np.copyto(self.mosaic.data[:, *window], array.data, where=missing & ~mask)
+        missing &= mask
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read of a layer: the whole area, or a part of the tile that it is."""
+
+    image: ImageData
+    part: Part | None = None
+
+    def whole(self, job: Job) -> ImageData:
+        """The image with the rest of the tile around it, which has no pixels."""
+        if self.part is None:
+            return self.image
+        assert isinstance(job.area, Tile)
+        tms, size = grid(job.area.tile_matrix_set), _TILE_SIZE * job.parameters.scale
+        shape = (self.image.count, size, size)
+        around = np.ma.MaskedArray(np.zeros(shape, self.image.array.dtype), mask=np.ones(shape, bool))
+        around[:, *self.part.window] = self.image.array
+        found = ImageData(around, bounds=bounds_in_set(job.area), crs=tms.rasterio_crs)
+        found.band_names = self.image.band_names
+        return found
 
 
 def read_image(job: Job, datasets: Datasets) -> tuple[ImageData, tuple[str, ...]]:
@@ -50,7 +83,7 @@ def read_image(job: Job, datasets: Datasets) -> tuple[ImageData, tuple[str, ...]
         OutsideData: no layer reaches there.
     """
     if not job.is_mosaic:
-        return _layer(job, 0, datasets), (job.layers[0].item,)
+        return _layer(job, 0, datasets).whole(job), (job.layers[0].item,)
     chosen = job.parameters.pixel_selection
     method = _First() if chosen == "first" else PixelSelectionMethod[chosen].value()
     method.exit_when_filled = job.parameters.mosaic.exitwhenfull
@@ -63,16 +96,20 @@ def read_image(job: Job, datasets: Datasets) -> tuple[ImageData, tuple[str, ...]
         if first is not None and method.exit_when_filled and not _may_show(layer, method, first):
             continue
         try:
-            image = _layer(job, at, datasets)
+            read = _layer(job, at, datasets)
         except OutsideData:
             continue
         if first is None:
-            first = image
-            method.cutline_mask = image.cutline_mask
-            method.width, method.height, method.count = image.width, image.height, image.count
-        if image.count != first.count:
+            first = read.whole(job)
+            method.cutline_mask = first.cutline_mask
+            method.width, method.height, method.count = first.width, first.height, first.count
+            method.feed(first.array)
+        elif read.image.count != first.count:
             continue  # of another make than the topmost: its bands mean something else
-        method.feed(_fitted(image, first))
+        elif read.part is not None and isinstance(method, _First):
+            method.feed_part(read.image.array, read.part.window)
+        else:
+            method.feed(_fitted(read.whole(job), first))
         used.append(layer.item)
         if method.is_done and method.data is not None:
             break
@@ -83,99 +120,88 @@ def read_image(job: Job, datasets: Datasets) -> tuple[ImageData, tuple[str, ...]
     return merged, tuple(used)
 
 
+@lru_cache(maxsize=8192)
+def _box(bounds: Bounds, crs: CRS) -> Bounds | None:
+    """Bounds in degrees in another system; None where it has no coordinates, or for those across the antimeridian."""
+    if bounds[0] > bounds[2]:
+        return None
+    try:
+        left, bottom, right, top = transform_bounds(_DEGREES, crs, *bounds, densify_pts=21)
+    except RasterioError:
+        return None
+    return left, bottom, right, top
+
+
+def _pixels(box: Bounds, bounds: Bounds, width: int, height: int) -> tuple[int, int, int, int]:
+    """First and last row, first and last column of a box in a picture of `bounds`; it may lie outside.
+
+    Pixels around it count too: the box of an item is rounded, and resampling looks aside.
+    """
+    left, bottom, right, top = bounds
+    across, down = width / (right - left), height / (top - bottom)
+    return (
+        math.floor((top - box[3]) * down) - 1,
+        math.ceil((top - box[1]) * down) + 1,
+        math.floor((box[0] - left) * across) - 1,
+        math.ceil((box[2] - left) * across) + 1,
+    )
+
+
 def _may_show(layer: Layer, method: MosaicMethodBase, first: ImageData) -> bool:
     """Can a layer have pixels where those above it have none? Only `first` knows without looking at them."""
     if not isinstance(method, FirstMethod) or layer.bounds is None or method.mosaic is None:
         return True
     if first.bounds is None or first.crs is None:
         return True
-    west, south, east, north = layer.bounds
-    if west > east:
+    box = _box(layer.bounds, first.crs)
+    if box is None:
         return True
-    missing = np.any(np.ma.getmaskarray(method.mosaic), axis=0)
-    try:
-        box = transform_bounds(_DEGREES, first.crs, west, south, east, north, densify_pts=21)
-    except RasterioError:  # it lies where this system has no coordinates
-        return True
-    left, bottom, right, top = first.bounds
-    across, down = missing.shape[1] / (right - left), missing.shape[0] / (top - bottom)
-    # Pixels around it count too: the box of an item is rounded, and resampling looks aside.
-    columns = math.floor((box[0] - left) * across) - 2, math.ceil((box[2] - left) * across) + 2
-    rows = math.floor((top - box[3]) * down) - 2, math.ceil((top - box[1]) * down) + 2
-    return bool(missing[max(rows[0], 0) : max(rows[1], 0), max(columns[0], 0) : max(columns[1], 0)].any())
+    missing = np.ma.getmaskarray(method.mosaic)
+    top, bottom, left, right = _pixels(box, first.bounds, missing.shape[2], missing.shape[1])
+    return bool(missing[:, max(top - 1, 0) : max(bottom + 1, 0), max(left - 1, 0) : max(right + 1, 0)].any())
 
 
-def _layer(job: Job, at: int, datasets: Datasets) -> ImageData:
-    if isinstance(job.area, Tile) and (part := _part_of_tile(job, job.layers[at], job.area)) is not None:
-        return part.read(job, at, datasets)
-    reader = LayerReader(job.layers[at], job.selection, job.parameters, datasets, job.max_pixels)
-    return reader.point(job.area) if isinstance(job.area, _POINT) else reader.image(job.area)
+def _layer(job: Job, at: int, datasets: Datasets) -> _Read:
+    layer = job.layers[at]
+    reader = LayerReader(layer, job.selection, job.parameters, datasets, job.max_pixels)
+    if isinstance(job.area, _POINT):
+        return _Read(reader.point(job.area))
+    if isinstance(job.area, Tile) and (part := _part_of_tile(job, layer, job.area)) is not None:
+        image = reader.part(job.area, part) or _read_alone(job, layer, job.area, part, datasets)
+        if image is not None:
+            return _Read(image, part)
+    return _Read(reader.image(job.area))
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Some pixels of a tile: what an item covers of it, which at low zooms is little.
-
-    Without it a reader warps all of the tile at the resolution of the item's file.
-    """
-
-    tile: Bounds  #: in the tile's reference system
-    crs: str
-    size: int  #: of the tile, pixels
-    column: int
-    row: int
-    width: int
-    height: int
-
-    def read(self, job: Job, at: int, datasets: Datasets) -> ImageData:
-        """The layer's pixels there, and none in the rest of the tile."""
-        left, bottom, right, top = self.tile
-        across, down = (right - left) / self.size, (top - bottom) / self.size
-        box = Box(
-            (
-                left + self.column * across,
-                top - (self.row + self.height) * down,
-                left + (self.column + self.width) * across,
-                top - self.row * down,
-            )
-        )
-        parameters = replace(job.parameters, coord_crs=self.crs, dst_crs=self.crs, width=self.width, height=self.height)
-        image = LayerReader(job.layers[at], job.selection, parameters, datasets, job.max_pixels).image(box)
-        shape = (image.count, self.size, self.size)
-        whole = np.ma.MaskedArray(np.zeros(shape, image.array.dtype), mask=np.ones(shape, bool))
-        rows, columns = slice(self.row, self.row + self.height), slice(self.column, self.column + self.width)
-        whole[:, rows, columns] = image.array
-        found = ImageData(whole, bounds=self.tile, crs=CRS.from_string(self.crs))
-        found.band_names = image.band_names
-        return found
-
-
-def _part_of_tile(job: Job, layer: Layer, tile: Tile) -> _Part | None:
-    """What a layer covers of a tile, in whole pixels; None where that is much of it, or not to be told."""
-    if layer.bounds is None or layer.bounds[0] > layer.bounds[2] or job.parameters.buffer or job.parameters.padding:
+def _part_of_tile(job: Job, layer: Layer, tile: Tile) -> Part | None:
+    """What a layer covers of a tile, in whole pixels; None where that is nearly all of it, or not to be told."""
+    if layer.bounds is None or job.parameters.buffer or job.parameters.padding:
         return None
     if job.parameters.algorithm is not None:
         return None  # it may look at neighbours
-    tms = grid(tile.tile_matrix_set)
-    crs, size = tms.rasterio_crs.to_string(), _TILE_SIZE * job.parameters.scale
-    if not crs.startswith("EPSG:"):
+    tms, size = grid(tile.tile_matrix_set), _TILE_SIZE * job.parameters.scale
+    box = _box(layer.bounds, tms.rasterio_crs)
+    if box is None:
         return None
-    left, bottom, right, top = tms.xy_bounds(Place(tile.x, tile.y, tile.z))
-    try:
-        box = transform_bounds(_DEGREES, tms.rasterio_crs, *layer.bounds, densify_pts=21)
-    except RasterioError:
+    found = _pixels(box, bounds_in_set(tile), size, size)
+    row, last_row, column, last_column = (min(max(place, 0), size) for place in found)
+    if last_row <= row or last_column <= column or (last_row - row) * (last_column - column) > _MOST_OF_TILE * size**2:
         return None
-    # A pixel around it counts too: the box of an item is rounded, and resampling looks aside.
-    first = (
-        math.floor((box[0] - left) / (right - left) * size) - 1,
-        math.floor((top - box[3]) / (top - bottom) * size) - 1,
-    )
-    last = math.ceil((box[2] - left) / (right - left) * size) + 1, math.ceil((top - box[1]) / (top - bottom) * size) + 1
-    column, row = max(first[0], 0), max(first[1], 0)
-    width, height = min(last[0], size) - column, min(last[1], size) - row
-    if width <= 0 or height <= 0 or width * height > _PART_OF_TILE * size * size:
+    return Part(row, column, last_row - row, last_column - column)
+
+
+def _read_alone(job: Job, layer: Layer, tile: Tile, part: Part, datasets: Datasets) -> ImageData | None:
+    """A little part of a tile as rio-tiler reads it; None where it is no little one.
+
+    A reader of rio-tiler's would warp all of the tile at the resolution of the item's file.
+    """
+    tms, size = grid(tile.tile_matrix_set), _TILE_SIZE * job.parameters.scale
+    crs = tms.rasterio_crs.to_string()
+    if not crs.startswith("EPSG:") or part.width * part.height > _PART_OF_TILE * size**2:
         return None
-    return _Part((left, bottom, right, top), crs, size, column, row, width, height)
+    box = Box(bounds_of(part, bounds_in_set(tile), size))
+    parameters = replace(job.parameters, coord_crs=crs, dst_crs=crs, width=part.width, height=part.height)
+    return LayerReader(layer, job.selection, parameters, datasets, job.max_pixels).image(box)
 
 
 def _fitted(image: ImageData, first: ImageData) -> np.ma.MaskedArray:

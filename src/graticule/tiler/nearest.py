@@ -48,17 +48,40 @@ class _Way:
     resolution: tuple[float, float]  #: of the file, in units of the set
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some pixels of a tile, counted from its upper left one."""
+
+    row: int
+    column: int
+    height: int
+    width: int
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Its rows and columns."""
+        return slice(self.row, self.row + self.height), slice(self.column, self.column + self.width)
+
+
 @dataclass(frozen=True)
 class _Positions:
-    """Where each pixel of a tile lies in a level of the file, fractions of pixels."""
+    """Where each pixel of a tile, or of a part of it, lies in a level of the file, fractions of pixels."""
 
-    rows: NDArray[np.float32]  #: one for each row, or for each pixel
+    rows: NDArray[np.float32]  #: one for each row, or for each pixel, counted from `first_row`
     columns: NDArray[np.float32]
+    first_row: int
+    first_column: int
     bounds: tuple[float, float, float, float]  #: least and largest row, least and largest column
 
 
 def read(
-    raster: Raster, blocks: Blocks, tile: Tile, size: int, indexes: tuple[int, ...] | None, nodata: float | None
+    raster: Raster,
+    blocks: Blocks,
+    tile: Tile,
+    size: int,
+    indexes: tuple[int, ...] | None,
+    nodata: float | None,
+    part: Part | None = None,
 ) -> ImageData | None:
     """The pixels of a tile; None where this is not the way to read them.
 
@@ -69,6 +92,7 @@ def read(
         size: of the picture, pixels.
         indexes: bands, from 1; None: all.
         nodata: the value that means nothing; None: what the file says.
+        part: only these pixels, as they are in the whole tile.
 
     Raises:
         TileOutsideBounds: the file does not reach there.
@@ -79,9 +103,9 @@ def read(
     way = _way(raster, tile.tile_matrix_set)
     if way is None:
         return None
-    bounds = _bounds(tile)
+    bounds = bounds_in_set(tile)
     level, scale_rows, scale_columns = _level(raster, way, bounds, size)
-    positions = _positions(raster, way, bounds, size, scale_rows, scale_columns)
+    positions = _positions(raster, way, bounds, size, scale_rows, scale_columns, part)
     if positions is None:
         return None
     bands = raster.bands if indexes is None else indexes
@@ -96,7 +120,8 @@ def read(
         # The tile's outermost centres are half a pixel away from its edges, which may touch the file.
         margin_rows, margin_columns = (last_row - least_row) / size, (last_column - least_column) / size
         if (
-            last_row < -margin_rows or least_row > dataset.height + margin_rows
+            part is not None
+            or last_row < -margin_rows or least_row > dataset.height + margin_rows
             or last_column < -margin_columns or least_column > dataset.width + margin_columns
         ):  # fmt: skip
             raise TileOutsideBounds(f"Tile(x={tile.x}, y={tile.y}, z={tile.z}) is outside bounds")
@@ -110,7 +135,7 @@ def read(
     valid = None if nodata is not None or pixels.valid is None else pixels.valid.reshape(-1).take(places, mode="clip")
     made = ImageData(
         _masked(values, nodata, valid, inside),
-        bounds=bounds,
+        bounds=bounds if part is None else bounds_of(part, bounds, size),
         crs=grid(tile.tile_matrix_set).rasterio_crs,
         nodata=nodata,
     )
@@ -169,9 +194,22 @@ def _agree(
 
 
 @lru_cache(maxsize=4096)
-def _bounds(tile: Tile) -> tuple[float, float, float, float]:
+def bounds_in_set(tile: Tile) -> tuple[float, float, float, float]:
+    """Left, bottom, right and top of a tile, in its set's reference system."""
     found = grid(tile.tile_matrix_set).xy_bounds(GridTile(x=tile.x, y=tile.y, z=tile.z))
     return found.left, found.bottom, found.right, found.top
+
+
+def bounds_of(part: Part, bounds: tuple[float, float, float, float], size: int) -> tuple[float, float, float, float]:
+    """Where a part of a tile lies; `bounds` are the tile's, `size` its pixels."""
+    left, bottom, right, top = bounds
+    across, down = (right - left) / size, (top - bottom) / size
+    return (
+        left + part.column * across,
+        top - (part.row + part.height) * down,
+        left + (part.column + part.width) * across,
+        top - part.row * down,
+    )
 
 
 def _level(raster: Raster, way: _Way, bounds: tuple[float, float, float, float], size: int) -> tuple[int, float, float]:
@@ -196,6 +234,7 @@ def _positions(
     size: int,
     scale_rows: float,
     scale_columns: float,
+    part: Part | None,
 ) -> _Positions | None:
     left, bottom, right, top = bounds
     inverse = ~raster.dataset.transform
@@ -225,19 +264,26 @@ def _positions(
     else:
         return None
     extent = (float(rows.min()), float(rows.max()), float(columns.min()), float(columns.max()))
-    weights = _weights(size, points)
     first_row, first_column = math.floor(extent[0]), math.floor(extent[2])
+    down = across = _weights(size, points)
+    if part is not None:
+        down, across = down[part.window[0]], across[part.window[1]]
     if np.ptp(columns, axis=0).max() < 1e-6 and np.ptp(rows, axis=1).max() < 1e-6:
-        along = (weights @ (rows[:, 0] - first_row)).reshape(-1, 1)
-        across = (weights @ (columns[0] - first_column)).reshape(1, -1)
-        return _Positions(along.astype(np.float32), across.astype(np.float32), extent)
-    # Counted from the first one, 32 bits are exact to a thousandth of a pixel.
-    narrow = weights.astype(np.float32)
-    return _Positions(
-        narrow @ (rows - first_row).astype(np.float32) @ narrow.T,
-        narrow @ (columns - first_column).astype(np.float32) @ narrow.T,
-        extent,
-    )
+        for_rows = (down @ (rows[:, 0] - first_row)).reshape(-1, 1).astype(np.float32)
+        for_columns = (across @ (columns[0] - first_column)).reshape(1, -1).astype(np.float32)
+    else:
+        # Counted from the first one, 32 bits are exact to a thousandth of a pixel.
+        narrow_down, narrow_across = down.astype(np.float32), across.astype(np.float32).T
+        for_rows = narrow_down @ (rows - first_row).astype(np.float32) @ narrow_across
+        for_columns = narrow_down @ (columns - first_column).astype(np.float32) @ narrow_across
+    if part is not None:
+        extent = (
+            first_row + float(for_rows.min()),
+            first_row + float(for_rows.max()),
+            first_column + float(for_columns.min()),
+            first_column + float(for_columns.max()),
+        )
+    return _Positions(for_rows, for_columns, first_row, first_column, extent)
 
 
 @lru_cache(maxsize=32)
@@ -255,11 +301,11 @@ def _places(positions: _Positions, box: tuple[int, int, int, int]) -> tuple[NDAr
     """Where in the window each pixel lies, and which ones lie in it; None: all."""
     top, bottom, left, right = box
     least_row, last_row, least_column, last_column = positions.bounds
-    # Positions count from the least one, which may lie outside; none is negative, so cutting off rounds down.
+    # Positions count from the tile's least one, which may lie outside; none is negative, so cutting off rounds down.
     rows = positions.rows.astype(np.intp)
     columns = positions.columns.astype(np.intp)
-    rows += math.floor(least_row) - top
-    columns += math.floor(least_column) - left
+    rows += positions.first_row - top
+    columns += positions.first_column - left
     height, width = bottom - top, right - left
     is_inside = math.floor(least_row) >= top and math.floor(last_row) < bottom
     inside = None

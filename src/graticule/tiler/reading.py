@@ -185,21 +185,27 @@ class LayerReader:
             InvalidParameter: a band that is not there, or an unknown reference system.
             AssetUnreadable: a file is damaged.
         """
-        images = [self._read_quickly(read, area) or self._read(read, area) for read in self._selection.reads]
-        image = images[0] if len(images) == 1 else ImageData.create_from_list(images)
-        image.band_names = [name for part in images for name in part.band_names]
-        if self._selection.expression is not None:
-            image = evaluate(image, self._selection.expression, self._selection.places)
-        return image
+        return self._together(
+            [self._read_quickly(read, area) or self._read(read, area) for read in self._selection.reads]
+        )
+
+    def part(self, tile: Tile, part: nearest.Part) -> ImageData | None:
+        """Some pixels of a tile, as `image` has them in the whole; None where it takes the whole to know.
+
+        Raises:
+            OutsideData, InvalidParameter, AssetUnreadable: as `image`.
+        """
+        images = []
+        for read in self._selection.reads:
+            found = self._read_quickly(read, tile, part)
+            if found is None:
+                return None
+            images.append(found)
+        return self._together(images)
 
     def point(self, point: Point) -> ImageData:
         """The pixel at a point, as an image of one pixel."""
-        parts = [self._read_point(read, point) for read in self._selection.reads]
-        image = parts[0] if len(parts) == 1 else ImageData.create_from_list(parts)
-        image.band_names = [name for part in parts for name in part.band_names]
-        if self._selection.expression is not None:
-            image = evaluate(image, self._selection.expression, self._selection.places)
-        return image
+        return self._together([self._read_point(read, point) for read in self._selection.reads])
 
     @contextlib.contextmanager
     def open(self, asset: str) -> Iterator[PixelReader]:
@@ -228,8 +234,16 @@ class LayerReader:
 
     # --- inside
 
-    def _read_quickly(self, read: BandRead, area: Area) -> ImageData | None:
-        """A tile for a picture, by nearest neighbour; None for what rio-tiler is to do."""
+    def _together(self, images: list[ImageData]) -> ImageData:
+        """The bands of several reads as one image, or what the expression makes of them."""
+        image = images[0] if len(images) == 1 else ImageData.create_from_list(images)
+        image.band_names = [name for each in images for name in each.band_names]
+        if self._selection.expression is not None:
+            image = evaluate(image, self._selection.expression, self._selection.places)
+        return image
+
+    def _read_quickly(self, read: BandRead, area: Area, part: nearest.Part | None = None) -> ImageData | None:
+        """A tile for a picture, or a part of it, by nearest neighbour; None for what rio-tiler is to do."""
         parameters, source = self._parameters, self._layer.source(read.asset)
         if (
             not isinstance(area, Tile)
@@ -251,7 +265,7 @@ class LayerReader:
                 return None  # values are scaled by the file's statistics, which rio-tiler looks up
             self._check_bands(raster, read)
             size = _TILE_SIZE * parameters.scale
-            image = nearest.read(raster, self._datasets.blocks, area, size, read.indexes, parameters.nodata)
+            image = nearest.read(raster, self._datasets.blocks, area, size, read.indexes, parameters.nodata, part)
             return None if image is None else self._named(image, read)
 
     def _read(self, read: BandRead, area: Area) -> ImageData:
