@@ -122,8 +122,9 @@ def _introduction(arguments: argparse.Namespace) -> list[str]:
 
 Written by `make bench-search`. {arguments.items:,} made-up items of about 8 kB in three collections over five years,
 clustered on land (`benchmarks/items.py`). {report.machine()}; the load client runs on the same machine.
-Authentication is on in Graticule and off in the peer. Queries are distinct, so that no cache of answers decides;
-only the pages of the class deep, those of one walk, come again at the next concurrency."""
+Authentication is on in Graticule and off in the peer; GRATICULE_API_PROCESSES is the number of cores.
+Queries are distinct, so that no cache of answers decides; only the pages of the class deep, those of one walk, come
+again at the next concurrency."""
     return [*text.splitlines(), ""]
 
 

@@ -1,6 +1,7 @@
 """The servers that are compared, each in processes of its own, loaded with the same files.
 
-Ours is `graticule serve`, as a user starts it: with authentication, without the worker, which a search has no use for.
+Ours is `graticule serve` with authentication, an API process for each core, and without the worker, which a search has
+no use for.
 The peer is stac-fastapi on pgstac as an operator would tune it: hydration in the API (five times as fast as its
 default), an index for cloud cover, 2 GB of shared buffers, uvloop and httptools, no access log, no authentication.
 """
@@ -80,6 +81,7 @@ def ours(folder: Path, store: str, files: tuple[Path, Path], database_url: str |
     """Graticule on one of its stores; loaded the first time."""
     data = folder / f"graticule-{store}-{files[1].stem}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GRATICULE_")}
+    environment["GRATICULE_API_PROCESSES"] = str(os.cpu_count())  # searches alone: nothing else wants the cores
     if database_url is not None:
         environment["GRATICULE_DATABASE_URL"] = database_url
         environment["GRATICULE_SECRET_KEY"] = "0" * 64  # a made-up one; the servers are on this machine alone

@@ -63,7 +63,7 @@ class Settings(BaseSettings):
         (), description="Addresses or CIDRs of proxies whose X-Forwarded-* or Forwarded headers are believed."
     )
     api_processes: int | None = Field(
-        None, ge=1, le=64, description="How many processes answer HTTP requests. Default: one per core, at most 4."
+        None, ge=1, le=64, description="How many processes answer HTTP requests. Default: half the cores, at most 4."
     )
     log_level: str = Field("info", description="debug, info, warning or error.")
 
@@ -257,8 +257,8 @@ class Settings(BaseSettings):
 
     @property
     def api_process_count(self) -> int:
-        """How many processes answer HTTP requests: Python runs on one core in each."""
-        return self.api_processes or min(cores(), _MOST_API_PROCESSES)
+        """How many processes answer HTTP requests: rendering and conversion take cores too."""
+        return self.api_processes or min(max(cores() // 2, 1), _MOST_API_PROCESSES)
 
     @property
     def database_path(self) -> Path:

@@ -14,6 +14,7 @@ from graticule import errors
 from graticule.settings import Settings, cores
 from graticule.tiler.jobs import Job
 from graticule.tiler.process import Answer, Limits, RenderProcess
+from graticule.tiler.turns import Known, Place, Turns, place_of
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ class RenderPool:
             folder=str(settings.assets_dir.resolve()),  # storage names files by their real path
         )
         self._idle_seconds = idle_seconds
-        self._slots = asyncio.Semaphore(self.size)
-        self._waiting = 0
+        self._turns = Turns(self.size)
+        self._known: dict[RenderProcess, Known] = {}
         self._idle: list[tuple[RenderProcess, asyncio.TimerHandle]] = []
         self._busy: set[RenderProcess] = set()
         self._ending: set[asyncio.Task[None]] = set()
@@ -71,17 +72,17 @@ class RenderPool:
             RenderLimitExceeded: it took too long, or too much memory.
             InvalidParameter, NotFound, OutsideData, AssetUnreadable: as the process found.
         """
-        if self._waiting >= _MOST_WAITING * self.size:
+        if len(self._turns) >= _MOST_WAITING * self.size:
             raise errors.Unavailable("Too many tiles are waiting to be rendered: try again in a while.")
-        self._waiting += 1
+        place = place_of(job)
+        await self._turns.take(place)
+        child: RenderProcess | None = None
         try:
-            await self._slots.acquire()
+            child = await self._take(place)
+            return await self._run(child, job)
         finally:
-            self._waiting -= 1
-        try:
-            return await self._run(job)
-        finally:
-            self._slots.release()
+            others = tuple(self._known[busy] for busy in self._busy if busy is not child)
+            self._turns.give_back(None if child is None else self._known.get(child), others)
 
     async def close(self) -> None:
         """Kill all processes at once; jobs under way end with an error."""
@@ -97,12 +98,11 @@ class RenderPool:
         """Process ids of the processes that live."""
         return tuple(child.pid for child in (*self._busy, *(child for child, _ in self._idle)))
 
-    async def _run(self, job: Job) -> Answer:
-        child = await self._take()
+    async def _run(self, child: RenderProcess, job: Job) -> Answer:
         try:
             answer = await child.run(job, seconds=self._timeout)
         except BaseException:
-            self._busy.discard(child)
+            self._forget(child)
             await child.kill()
             if self._is_closed:
                 raise errors.Unavailable("The catalog is stopping.") from None
@@ -115,19 +115,24 @@ class RenderPool:
             raise error(str(answer.header.get("message"))[:1000], target=None if target is None else str(target))
         return answer
 
-    async def _take(self) -> RenderProcess:
-        """An idle process, the last used first so that the others can end, or a new one."""
+    async def _take(self, place: Place | None) -> RenderProcess:
+        """An idle process: one that knows the place, else the last used so that the others can end; or a new one."""
         while self._idle:
-            child, timer = self._idle.pop()
+            knowing = (at for at, (child, _) in enumerate(self._idle) if place in self._known[child])
+            child, timer = self._idle.pop(next(knowing, -1))
             timer.cancel()
             if child.is_alive:
                 self._busy.add(child)
+                self._known[child].add(place)
                 return child
+            self._forget(child)
             await child.kill()
         if self._is_closed:
             raise errors.Unavailable("The catalog is stopping.")
         child = await RenderProcess.start(self._limits)
         self._busy.add(child)
+        self._known[child] = Known()
+        self._known[child].add(place)
         self._warn_once(child)
         return child
 
@@ -136,6 +141,7 @@ class RenderPool:
         self._busy.discard(child)
         is_worn = 0 < self._jobs_per_process <= child.jobs or child.memory_bytes > self._most_memory_bytes
         if is_worn or self._is_closed or not child.is_alive:
+            self._forget(child)
             self._keep(child.retire())
             return
         timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._retire, child)
@@ -143,7 +149,12 @@ class RenderPool:
 
     def _retire(self, child: RenderProcess) -> None:
         self._idle = [(other, timer) for other, timer in self._idle if other is not child]
+        self._forget(child)
         self._keep(child.retire())
+
+    def _forget(self, child: RenderProcess) -> None:
+        self._busy.discard(child)
+        self._known.pop(child, None)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
