@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from graticule.forge.items import STAC_VERSION
+from graticule.ingestion.validation import check_collection
 from graticule.stac.documents import Collection, Item, JsonObject
 
 #: Properties whose values are listed, and those that have a least and a most.
@@ -22,7 +23,11 @@ class CollectionMaker:
     """Sums Items up."""
 
     def __init__(self, collection_id: str, *, title: str | None, description: str | None, license_id: str) -> None:
-        """Take what no Item tells."""
+        """Take what no Item tells.
+
+        Raises:
+            InvalidInputData: the id is none that a collection can have.
+        """
         self._head: JsonObject = {"id": collection_id}
         if title:
             self._head["title"] = title
@@ -35,6 +40,7 @@ class CollectionMaker:
         self._listed: dict[str, dict[Any, None]] = defaultdict(dict)
         self._ranges: dict[str, tuple[float, float]] = {}
         self._assets: dict[str, JsonObject] = {}
+        check_collection(self.document())
 
     def add(self, item: Item) -> None:
         """Take one Item in."""
@@ -78,7 +84,8 @@ class CollectionMaker:
                 "temporal": {"interval": [interval]},
             },
             "summaries": summaries,
-            "item_assets": self._assets,
+            # An Item Asset Definition has at least two members (STAC 1.1, item_assets).
+            "item_assets": {key: told for key, told in self._assets.items() if len(told) > 1},
             "links": [],
         }
 
@@ -87,8 +94,6 @@ class CollectionMaker:
         known = self._assets.setdefault(key, told)
         if known is not told:
             self._assets[key] = {name: value for name, value in known.items() if told.get(name) == value}
-        if not self._assets[key]:
-            self._assets[key] = {"roles": told.get("roles", ["data"])}
 
     def _speaks_of(self, schema: str, summaries: JsonObject) -> bool:
         """A Collection names the extensions that its own members are of."""

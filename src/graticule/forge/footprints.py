@@ -81,12 +81,11 @@ def of_data(dataset: Any, transform: Affine, crs: CRS) -> Footprint:
     scaled = transform @ Affine.scale(dataset.width / size[1], dataset.height / size[0])
     found = rasterio.features.shapes(mask, mask=mask > 0)
     parts = shapely.union_all([Polygon(shape(geometry).exterior) for geometry, _ in found]).simplify(1)
-    outlines = [parts] if isinstance(parts, Polygon) else list(getattr(parts, "geoms", []))
-    outlines = [part for part in outlines if not part.is_empty]
+    outlines = [part for part in shapely.get_parts(parts) if isinstance(part, Polygon) and not part.is_empty]
     if not outlines:
         raise NotForged("no pixel holds data: leave it out, or outline the whole raster (--footprint bounds)")
     if len(outlines) > _MOST_PARTS:
-        outlines = [shapely.convex_hull(parts)]
+        outlines = [Polygon(shapely.convex_hull(parts))]
     pieces = []
     for outline in outlines:
         points = _to_degrees(_apply(scaled, _cut(np.asarray(outline.exterior.coords))), crs)
@@ -165,7 +164,7 @@ def _polygon(points: Points, pixels: int) -> Footprint:
         return _rounded(antimeridian.fix_polygon(Polygon(points), fix_winding=False))
     if east - west >= 360 - 360 / max(pixels, 1) / 2:
         return _rounded(box(-180, south, 180, north))
-    polygon = Polygon(unwrapped).simplify(max(east - west, north - south) / max(pixels, 1) / 10)
+    polygon = Polygon(Polygon(unwrapped).simplify(max(east - west, north - south) / max(pixels, 1) / 10))
     if west >= -180 and east <= 180:
         return _rounded(polygon)
     return _rounded(antimeridian.fix_polygon(polygon, fix_winding=True, great_circle=False))

@@ -166,7 +166,7 @@ def _lift_shared(assets: Mapping[str, JsonObject], placed: list[str]) -> JsonObj
     same = {name for name in _SHARED if all(other.get(name) == first.get(name) for other in others)}
     if not same >= set(grid):
         same -= set(grid)
-    shared = {name: first[name] for name in _SHARED if name in same and name in first}
+    shared: JsonObject = {name: first[name] for name in _SHARED if name in same and name in first}
     for key in placed:
         for name in shared:
             del assets[key][name]
@@ -177,7 +177,7 @@ def _used(item: Item) -> list[str]:
     """The schemas of the extensions whose members the Item has."""
     parts: list[Mapping[str, Any]] = [item["properties"]]
     for asset in item["assets"].values():
-        parts += [asset, *asset.get("bands", [])]  # type: ignore[misc,list-item]  # a member of STAC 1.1
+        parts += [asset, *asset.get("bands", [])]  # type: ignore[misc]  # a member of STAC 1.1
     prefixes = {name.partition(":")[0] for part in parts for name in part if ":" in name}
     return [_EXTENSIONS[prefix] for prefix in prefixes if prefix in _EXTENSIONS]
 

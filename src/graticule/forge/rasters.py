@@ -81,7 +81,7 @@ def read_crs(text: str) -> CRS:
     """
     try:
         return CRS.from_user_input(text)
-    except CRSError as exc:
+    except (CRSError, ValueError) as exc:
         raise NotForged(f"--crs {text!r} is no CRS that PROJ knows: write a code, such as EPSG:32618.") from exc
 
 

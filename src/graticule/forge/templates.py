@@ -83,7 +83,8 @@ class ItemTemplate:
             raise NotForged(f"template {self._path} renders no JSON object: begin it with {{")
         if fixed := next((name for name in _FIXED if name in patch), None):
             raise NotForged(f"template {self._path} sets '{fixed}', which forge decides: leave it out")
-        return _merge(item, patch)  # type: ignore[return-value]  # an Item still
+        merged: Item = _merge(item, patch)
+        return merged
 
 
 def _merge(target: Any, patch: Any) -> Any:
