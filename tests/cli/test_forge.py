@@ -33,6 +33,12 @@ def test_it_just_works_previews_and_names_what_is_wrong(run: Run, tmp_path: Path
     }  # fmt: skip
     assert json.loads((output / "collection.json").read_text())["id"] == "c"
 
+    # The outcome of an earlier run, in the folder itself, is not taken for a source.
+    inside = (folder, "-c", "c", "-o", folder / "c", "--copy", "--overwrite", "--json")
+    assert {run("forge", *inside).stdout.splitlines()[-1].partition('"output"')[0] for _ in range(2)} == {
+        '{"event": "done", "items": 1, "assets": 1, "refused": 1, "passed_over": 1, '
+    }
+
     for arguments, words in (
         ((folder, "-c", "c", "-o", output), "is not empty: name another folder with --output, or give --overwrite"),
         ((tmp_path / "none", "-c", "c"), "does not exist"),

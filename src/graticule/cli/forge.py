@@ -48,7 +48,7 @@ def forge(
             "-o",
             metavar="PATH",
             show_default=False,
-            help="A folder for a static catalog, or NAME.ndjson. Default: a folder of the collection's name.",
+            help="A folder for a static catalog, or NAME.ndjson. Default: the folder ID-stac.",
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -150,23 +150,23 @@ def forge(
     )
     maker = CollectionMaker(collection, title=title, description=description, license_id=license_id)
     destination = Destination.below(asset_base, files)
-    scenes, rest = group_scenes(find_files(files), Grouping(group, asset_key))
+    place = output or Path(f"{collection}-stac")  # the files are often in a folder of the collection's own name
+    scenes, rest = group_scenes(find_files(files, besides=place.absolute()), Grouping(group, asset_key))
     if not scenes:
         raise NotForged(f"There is no raster ({', '.join(RASTERS)}) among {', '.join(map(str, files))}.")
     with Display("Describing", as_json=as_json, total=len(scenes)) as display:
         making = _Making(Forge(recipe), maker, display, tell_each=dry_run, as_json=as_json)
         items = making.items(scenes)
-        place: Path | None = output or Path(collection)
         posted = True
         if dry_run or post:
-            place, forged = None, list(items)
+            forged = list(items)
             if post and not dry_run and forged:
                 posted = post_items(data_dir, maker.document(), forged, display, skip_existing=skip_existing)
-        elif place is not None and place.suffix in {".ndjson", ".jsonl"}:
+        elif place.suffix in {".ndjson", ".jsonl"}:
             making.write(items, JsonLines(place, destination, overwrite=overwrite))
-        elif place is not None:
+        else:
             making.write(items, CatalogFolder(place, destination, copy=copy, overwrite=overwrite))
-        making.tell_end(rest, place)
+        making.tell_end(rest, None if dry_run or post else place)
     return 0 if posted and not making.refused else 1
 
 

@@ -76,8 +76,12 @@ class Found:
         return self.path.parent
 
 
-def find_files(named: Iterable[Path]) -> list[Found]:
+def find_files(named: Iterable[Path], *, besides: Path | None = None) -> list[Found]:
     """Every file that was named or lies below a folder that was, each once, by name; hidden ones are left out.
+
+    Args:
+        named: files and folders.
+        besides: a folder that is not searched: where the outcome goes, which may be below one of them.
 
     Raises:
         NotForged: one of them does not exist.
@@ -87,16 +91,16 @@ def find_files(named: Iterable[Path]) -> list[Found]:
         if not path.exists():
             raise NotForged(f"{path} does not exist: name files, or folders of files.")
         root = path.absolute()
-        for file in _below(root) if root.is_dir() else (root,):
+        for file in _below(root, besides) if root.is_dir() else (root,):
             place = file.relative_to(root).as_posix() if root.is_dir() else file.name
             found.setdefault(file, _found(file, place))
     return list(found.values())
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _below(folder: Path, besides: Path | None) -> Iterator[Path]:
     """Files in a stable order; links to folders are not followed, for they may lead round in a circle."""
     for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and Path(parent, name) != besides)
         yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
 
 
