@@ -42,6 +42,7 @@ def test_it_just_works_previews_and_names_what_is_wrong(run: Run, tmp_path: Path
     for arguments, words in (
         ((folder, "-c", "c", "-o", output), "is not empty: name another folder with --output, or give --overwrite"),
         ((tmp_path / "none", "-c", "c"), "does not exist"),
+        (("https://example.org/a.tif", "-c", "c"), "https://… is a URL, and forge reads files"),
         ((output / "collection.json", "-c", "c"), "There is no raster"),
         ((folder, "-c", "c", "--crs", "moon"), "--crs 'moon' is no CRS"),
         ((folder, "-c", "c", "--post", "--copy"), "--post writes no catalog"),

@@ -13,7 +13,7 @@ from graticule.forge import TimeRules
 NOTHING: Mapping[str, str] = {}
 
 
-def told(name: str, metadata: Mapping[str, str] = NOTHING, tags: Mapping[str, str] = NOTHING, **options: str) -> Any:
+def told(name: str, metadata: Mapping[str, str] = NOTHING, tags: Mapping[str, str] = NOTHING, **options: Any) -> Any:
     chosen = {"fixed": None, "fallback": None, "pattern": None, **options}
     when = TimeRules.from_options(**chosen).when(f"{name}.tif", [name], metadata, tags)
     properties = when.properties()
@@ -79,7 +79,7 @@ def test_broken_times_of_files_are_passed_over() -> None:
         ({"pattern": "x_%m%d%Y"}, "is no date"),
     ],
 )
-def test_wrong_options_are_named(options: dict[str, str], words: str) -> None:
+def test_wrong_options_are_named(options: dict[str, Any], words: str) -> None:
     with pytest.raises(NotForged) as refused:
         told("x_31312020", **options)
     assert words in refused.value.message

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
 from rasterio.transform import from_gcps
-from shapely.geometry import MultiPolygon, Polygon, box, shape
+from shapely.geometry import MultiPolygon, Polygon, box
 
 from graticule.errors import NotForged
 from graticule.stac.documents import JsonObject
@@ -80,12 +80,13 @@ def of_data(dataset: Any, transform: Affine, crs: CRS) -> Footprint:
     mask = (dataset.dataset_mask(out_shape=size) > 0).astype("uint8")
     scaled = transform @ Affine.scale(dataset.width / size[1], dataset.height / size[0])
     found = rasterio.features.shapes(mask, mask=mask > 0)
-    parts = shapely.union_all([Polygon(shape(geometry).exterior) for geometry, _ in found]).simplify(1)
+    shells = [Polygon(geometry["coordinates"][0]) for geometry, _ in found]
+    parts = shapely.union_all(shells).simplify(1)
     outlines = [part for part in shapely.get_parts(parts) if isinstance(part, Polygon) and not part.is_empty]
     if not outlines:
         raise NotForged("no pixel holds data: leave it out, or outline the whole raster (--footprint bounds)")
     if len(outlines) > _MOST_PARTS:
-        outlines = [Polygon(shapely.convex_hull(parts))]
+        outlines = [hull] if isinstance(hull := shapely.convex_hull(parts), Polygon) else outlines
     pieces = []
     for outline in outlines:
         points = _to_degrees(_apply(scaled, _cut(np.asarray(outline.exterior.coords))), crs)
@@ -164,7 +165,7 @@ def _polygon(points: Points, pixels: int) -> Footprint:
         return _rounded(antimeridian.fix_polygon(Polygon(points), fix_winding=False))
     if east - west >= 360 - 360 / max(pixels, 1) / 2:
         return _rounded(box(-180, south, 180, north))
-    polygon = Polygon(Polygon(unwrapped).simplify(max(east - west, north - south) / max(pixels, 1) / 10))
+    polygon: Any = Polygon(unwrapped).simplify(max(east - west, north - south) / max(pixels, 1) / 10)
     if west >= -180 and east <= 180:
         return _rounded(polygon)
     return _rounded(antimeridian.fix_polygon(polygon, fix_winding=True, great_circle=False))

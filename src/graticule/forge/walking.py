@@ -84,10 +84,15 @@ def find_files(named: Iterable[Path], *, besides: Path | None = None) -> list[Fo
         besides: a folder that is not searched: where the outcome goes, which may be below one of them.
 
     Raises:
-        NotForged: one of them does not exist.
+        NotForged: one of them does not exist, or is a URL.
     """
     found: dict[Path, Found] = {}
     for path in named:
+        if path.parts[:1] and path.parts[0].endswith(":"):
+            raise NotForged(
+                f"{path.parts[0]}//… is a URL, and forge reads files: download them, and say where they are served with"
+                " --asset-base URL."
+            )
         if not path.exists():
             raise NotForged(f"{path} does not exist: name files, or folders of files.")
         root = path.absolute()
