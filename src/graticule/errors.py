@@ -142,6 +142,12 @@ class SearchTimedOut(RequestError):
     code = "SearchTimedOut"
 
 
+class NotForged(GraticuleError):
+    """A file or scene cannot be described as an Item, or what was asked of `graticule forge` is not possible."""
+
+    code = "NotForged"
+
+
 class ReadStopped(GraticuleError):
     """A read was stopped: its time was over, or nobody waits for it any more."""
 

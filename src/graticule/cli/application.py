@@ -15,7 +15,7 @@ from graticule import __version__
 from graticule.errors import GraticuleError, InternalIntermittentError, Unavailable
 
 #: Modules of this package with a ``register(app)``, in the order of the help page.
-COMMANDS: Final = ("serve", "worker", "demo", "token", "env", "load", "export", "ingest", "operations")
+COMMANDS: Final = ("serve", "worker", "demo", "token", "env", "load", "export", "ingest", "forge", "operations")
 
 
 def make_app() -> typer.Typer:

@@ -2,7 +2,8 @@
 
 Whoever may post an item chooses an address that this machine then connects to. So by default only public unicast
 addresses are reached, and only by https; an entry of ``GRATICULE_FETCH_ALLOW`` opens a host or a network, also for
-plain http. The judgement is about the address that the socket will use, never about a name alone.
+plain http; besides, a command of the user's own may offer its files on loopback (`offers`). The judgement is about the
+address that the socket will use, never about a name alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import idna
 from graticule.errors import SourceForbidden
 from graticule.settings import Settings
 from graticule.sources.hrefs import Address, Href
+from graticule.sources.offers import is_offered
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -97,6 +99,7 @@ class Guard:
 
     def __init__(self, settings: Settings) -> None:
         """Read the entries: a CIDR or a bare address is a network, anything else a host with or without port."""
+        self._data_dir = settings.data_dir
         self._networks: list[Network] = []
         self._hosts: list[_AllowedHost] = []
         for entry in settings.fetch_allow:
@@ -124,7 +127,9 @@ class Guard:
         plain = embedded(address)
         if any(plain in network for network in self._networks):
             return True
-        return href.scheme == "https" and is_public(address)
+        if href.scheme == "https" and is_public(address):
+            return True
+        return plain.is_loopback and href.address == plain and is_offered(self._data_dir, href)
 
     def refusal(self, href: Href) -> SourceForbidden:
         """The error of a refused href: names the host as it was written, never an address that it resolved to."""
