@@ -75,9 +75,12 @@ def _posts(work: Path, arguments: argparse.Namespace) -> Iterator[str]:
             items = max(batch * connections, int(each * arguments.seconds))
             pairs: list[tuple[Posted, Posted | None]] = []
             for number in range(arguments.rounds):
-                how = {"batch": batch, "connections": connections}
-                theirs = None if other is None else post(other, f"t-{batch}-{connections}-{number}", items, **how)
-                pairs.append((post(us, f"o-{batch}-{connections}-{number}", items, **how), theirs))
+                theirs = None
+                if other is not None:
+                    name = f"t-{batch}-{connections}-{number}"
+                    theirs = post(other, name, items, batch=batch, connections=connections)
+                name = f"o-{batch}-{connections}-{number}"
+                pairs.append((post(us, name, items, batch=batch, connections=connections), theirs))
                 print(batch, connections, *pairs[-1], file=sys.stderr, flush=True)
             yield _row(batch, connections, pairs)
     yield ""

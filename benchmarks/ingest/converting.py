@@ -76,7 +76,8 @@ async def _convert(pool: ConversionPool, path: Path) -> None:
 
 def _side_by_side(sources: list[Path], cores: int) -> float:
     begun = time.perf_counter()
-    left, running = list(sources), []
+    left = list(sources)
+    running: list[subprocess.Popen[bytes]] = []
     while left or running:
         running = [process for process in running if process.poll() is None]
         while left and len(running) < cores:
