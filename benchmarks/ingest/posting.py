@@ -17,11 +17,11 @@ import requests
 import uvloop
 
 from benchmarks.items import collection, item, scene
-from benchmarks.search.load import Protocol, Request, Root
+from benchmarks.search.load import Connection, Protocol, Request, Root
 
 #: Seconds until an item that was accepted has to be there.
 _PATIENCE: Final = 120.0
-_SAMPLE: Final = 40
+_SAMPLE: Final = 20
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def post(
         if not failed and 202 in statuses:
             chosen = random.Random(1).sample(documents, min(_SAMPLE, items))  # noqa: S311 - a sample, no secret
             last = documents[-min(items, batch * connections) :: batch]
-            _await(session, root, name, [document["id"] for document in (*last, documents[-1], *chosen)])
+            _await(root, name, [document["id"] for document in (*last, documents[-1], *chosen)])
         visible = time.perf_counter() - begun
         there = _count(session, root, name)
         session.delete(f"{root.url}/collections/{name}")
@@ -98,13 +98,16 @@ async def _send(root: Root, payloads: list[bytes], connections: int) -> list[int
     return statuses
 
 
-def _await(session: requests.Session, root: Root, name: str, ids: list[str]) -> None:
+def _await(root: Root, name: str, ids: list[str]) -> None:
     until = time.monotonic() + _PATIENCE
+    connection = Connection(root)
     for item_id in ids:
-        while session.get(f"{root.url}/collections/{name}/items/{item_id}").status_code != 200:
+        asked = root.encode(Request(f"/collections/{name}/items/{item_id}"))
+        while connection.send(asked)[9:12] != b"200":
             if time.monotonic() > until:
                 return  # the count tells it
             time.sleep(0.01)
+    connection.close()
 
 
 def _count(session: requests.Session, root: Root, name: str) -> int:
