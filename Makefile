@@ -13,7 +13,7 @@ export PYTHON
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs torture bench bench-search bench-load bench-busy bench-viewports bench-tiles lock clean
+.PHONY: help setup demo test check format docs torture bench bench-search bench-load bench-busy bench-viewports bench-tiles bench-ingest lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench-viewports: setup ## viewports over thousands of small COGs, and memory aft
 
 bench-tiles: setup ## tiles against titiler-pgstac, by turns (BENCH_ARGS="--peer-programs DIR/bin")
 	@$(BIN)/python -m benchmarks.tiles $(BENCH_ARGS)
+
+bench-ingest: setup ## ingestion against stac-fastapi-pgstac, conversion against GDAL (BENCH_ARGS="--bulk 100000")
+	@$(BIN)/python -m benchmarks.ingest $(BENCH_ARGS)
 
 lock: setup ## resolve requirements.lock anew from pyproject.toml
 	@scripts/lock.sh

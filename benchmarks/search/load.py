@@ -190,8 +190,11 @@ def _in_turn(root: Root, requests: list[bytes], until: float) -> tuple[list[floa
     return times, size, failed
 
 
-class _Protocol(asyncio.Protocol):
+class Protocol(asyncio.Protocol):
+    """One request at a time of many connections: the answer is `waiting`'s."""
+
     def __init__(self) -> None:
+        """Wait for a request."""
         self.waiting: asyncio.Future[bytes] | None = None
         self._reader = Reader()
 
@@ -213,7 +216,7 @@ async def _beside(root: Root, requests: list[bytes], concurrency: int, until: fl
 
     async def worker() -> None:
         nonlocal size, failed
-        transport, protocol = await loop.create_connection(_Protocol, *root.address)
+        transport, protocol = await loop.create_connection(Protocol, *root.address)
         for request in left:
             begun = time.perf_counter()
             if begun > until:

@@ -12,6 +12,8 @@ import h5py
 
 #: Groups and datasets of one file.
 MOST_OBJECTS: Final = 20_000
+#: Groups within groups: libraries look each object up by its whole path.
+MOST_LEVELS: Final = 100
 
 
 class ForeignReference(ValueError):
@@ -22,7 +24,7 @@ def check_contained(file: h5py.File) -> tuple[str, ...]:
     """Walk a whole file, metadata only; its groups that hold datasets, ``""`` for the root.
 
     Raises:
-        ForeignReference: part of it lies in another file, or there are too many objects.
+        ForeignReference: part of it lies in another file, or there are too many objects or levels.
     """
     holders: list[str] = []
     todo: list[tuple[str, Any]] = [("", file)]
@@ -46,6 +48,8 @@ def check_contained(file: h5py.File) -> tuple[str, ...]:
                 _check_dataset(found)
                 holds = True
             elif isinstance(found, h5py.Group):
+                if path.count("/") >= MOST_LEVELS:
+                    raise ForeignReference(f"its groups are nested more than {MOST_LEVELS} levels deep")
                 todo.append((f"{path}/{name}" if path else name, found))
         if holds:
             holders.append(path)

@@ -98,6 +98,10 @@ class Settings(BaseSettings):
     )
     fetch_connect_timeout: float = Field(5, gt=0, description="Seconds to wait for a connection to a source.")
     fetch_idle_timeout: float = Field(8, gt=0, description="Seconds without a byte after which a download is given up.")
+    fetch_slowest: int = Field(
+        1000, ge=0, description="Bytes a second below which a download is given up, to be tried again; 0: never."
+    )
+    fetch_slow_seconds: float = Field(30, gt=0, description="Seconds over which that is counted.")
     fetch_tries: int = Field(5, ge=1, le=20, description="How often an asset is tried when the failure may pass.")
     fetch_concurrency: int = Field(4, ge=1, le=64, description="Assets of one item that are fetched at the same time.")
 

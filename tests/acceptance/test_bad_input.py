@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 import requests
 
+from acceptance.bad_sources import FAULTS
+from acceptance.certificates import tls_sources
 from acceptance.documents import collection, item, items
 from acceptance.misbehaving import Misbehaving
 from acceptance.rasters import small_geotiff
-from acceptance.serving import Served
+from acceptance.serving import Served, free_port
 from acceptance.storage import settled
 
 pytestmark = pytest.mark.acceptance
@@ -30,6 +32,8 @@ LIMITS = {
     "GRATICULE_FETCH_TRIES": "2",
     "GRATICULE_FETCH_IDLE_TIMEOUT": "0.6",
     "GRATICULE_FETCH_CONNECT_TIMEOUT": "0.6",
+    "GRATICULE_FETCH_SLOWEST": "1000",
+    "GRATICULE_FETCH_SLOW_SECONDS": "1",
     "GRATICULE_LOG_LEVEL": "debug",
 }
 
@@ -41,6 +45,8 @@ class Catalog:
     served: Served
     source: Misbehaving
     client: requests.Session
+    #: What hrefs of `FAULTS` leave open.
+    places: dict[str, str]
     answers: list[requests.Response] = field(default_factory=list)
 
     @property
@@ -64,11 +70,27 @@ class Catalog:
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
-    files = {"sound.tif": small_geotiff(), "large.tif": bytes(1_000_001)}
-    with Misbehaving(files) as source:
-        env = {"GRATICULE_FETCH_ALLOW": source.host, **LIMITS}
-        with Served(tmp_path_factory.mktemp("bad"), env=env) as served:
-            catalog = Catalog(served, source, served.client())
+    sound = small_geotiff()
+    files = {"sound.tif": sound, "half.tif": sound[: len(sound) // 2], "large.tif": bytes(1_000_001)}
+    folder = tmp_path_factory.mktemp("bad")
+    with tls_sources(folder) as tls, Misbehaving(files) as source:
+        silent_port = f"127.0.0.1:{free_port()}"
+        env = {
+            "GRATICULE_FETCH_ALLOW": ",".join([source.host, silent_port, *tls.values()]),
+            "SSL_CERT_FILE": str(folder / "authority.pem"),
+            **LIMITS,
+        }
+        with Served(folder, env=env) as served:
+            places = {
+                "source": source.url,
+                "host": source.host,
+                "token": str(source.token),
+                "closed": "127.0.0.1:9",
+                "silent_port": silent_port,
+                "catalog": served.url,
+                **tls,
+            }
+            catalog = Catalog(served, source, served.client(), places)
             catalog.client.hooks["response"].append(lambda answer, **_: catalog.answers.append(answer))
             assert catalog.client.post(f"{served.url}/stac/collections", json=collection("c")).status_code == 202
             yield catalog
@@ -210,70 +232,14 @@ def test_a_misshapen_collection_is_a_bad_request(catalog: Catalog, spoil: Any, w
 # --- in the operation
 
 
-@dataclass(frozen=True)
-class Fault:
-    """An asset that cannot be brought in."""
-
-    href: str
-    code: str
-    words: tuple[str, ...]
-
-
-FORBIDDEN = ("GRATICULE_FETCH_ALLOW",)
-#: `{source}` and `{token}` are filled in.
-FAULTS = {
-    "relative": Fault("../scene/a.tif?{token}", "InvalidAssetHref", ("../scene/a.tif", "relative", "absolute")),
-    "nothing": Fault("", "InvalidAssetHref", ("is empty", "absolute")),
-    "no-host": Fault("https:///a.tif?{token}", "InvalidAssetHref", ("no host", "absolute")),
-    "space": Fault("{source}/a b.tif?{token}", "InvalidAssetHref", ("percent-encode",)),
-    "port": Fault("https://x.example:99999/a.tif?{token}", "InvalidAssetHref", ("port",)),
-    "userinfo": Fault("https://me:letmein@x.example/a.tif", "InvalidAssetHref", ("signed URL",)),  # leak-ok: made up
-    "file": Fault("file:///etc/passwd", "InvalidAssetHref", ("'file'", "absolute http(s) URL")),
-    "vsi": Fault("/vsicurl/https://x.example/a.tif", "InvalidAssetHref", ("relative",)),
-    "s3": Fault("s3://bucket/a.tif", "InvalidAssetHref", ("'s3'",)),
-    "data-url": Fault("data:image/png;base64,letmein", "InvalidAssetHref", ("'data'",)),
-    "missing": Fault("{source}/nowhere.tif?{token}", "IngestionResourceUriNotFound", ("404", "Correct the URL")),
-    "401": Fault("{source}/bad/401.tif?{token}", "IngestionAuthenticationFailed", ("401", "Renew")),
-    "403": Fault("{source}/bad/403.tif?{token}", "IngestionResourceForbidden", ("403", "Grant read access")),
-    "expired": Fault(
-        "{source}/sound.tif?sv=1&sig=letmein-expired", "IngestionAuthenticationFailed", ("Renew the SAS token",)
-    ),
-    "500": Fault(
-        "{source}/bad/500.tif?{token}", "GenericHttpIngestionError", ("500", "Tried 2 times", "try again later")
-    ),
-    "silent": Fault("{source}/bad/silent.tif?{token}", "IngestionResourceTimeout", ("Tried 2 times",)),
-    "stalling": Fault("{source}/bad/stalling.tif?{token}", "IngestionResourceTimeout", ("of 20488 bytes",)),
-    "reset": Fault("{source}/bad/reset.tif?{token}", "IngestionResourceConnectionFailed", ("Tried 2 times",)),
-    "truncated": Fault("{source}/bad/truncated.tif?{token}", "IngestionResourceConnectionFailed", ("broke off",)),
-    "short": Fault("{source}/bad/short.tif?{token}", "IngestionResourceConnectionFailed", ("broke off",)),
-    "closed": Fault("http://{closed}/a.tif?{token}", "IngestionResourceForbidden", FORBIDDEN),
-    "empty": Fault("{source}/bad/empty.tif?{token}", "EmptyAsset", ("no bytes", "check the file")),
-    "login": Fault("{source}/bad/login.tif?{token}", "CogTransformationError", ("HTML page", "GeoTIFF")),
-    "noise": Fault("{source}/bad/noise.tif?{token}", "CogTransformationError", ("not a raster", "check the href")),
-    "large": Fault("{source}/large.tif?{token}", "GenericIngestionError", ("GRATICULE_MAX_ASSET_BYTES",)),
-    "metadata-service": Fault("http://169.254.169.254/latest/a.tif", "IngestionResourceForbidden", FORBIDDEN),
-    "metadata-over-tls": Fault("https://169.254.169.254/latest/a.tif", "IngestionResourceForbidden", FORBIDDEN),
-    "mapped": Fault("https://[::ffff:127.0.0.1]/a.tif", "IngestionResourceForbidden", FORBIDDEN),
-    "by-name": Fault("https://localhost/a.tif", "IngestionResourceForbidden", FORBIDDEN),
-    "inward": Fault("{source}/bad/inward.tif?{token}", "IngestionResourceForbidden", FORBIDDEN),
-    "own-and-gone": Fault(
-        "{catalog}/blobs/c-00000000/000000000000/x/y.tif?sig=letmein",
-        "InvalidAssetHref",
-        ("does not exist", "name the source"),
-    ),
-}
-
-
 @pytest.fixture(scope="module")
 def failed(catalog: Catalog) -> dict[str, dict[str, Any]]:
     """The operations of all faults, each beside an asset that is sound; they run side by side."""
     accepted = {}
     for name, fault in FAULTS.items():
-        href = fault.href.format(
-            source=catalog.source.url, token=catalog.source.token, closed="127.0.0.1:9", catalog=catalog.served.url
-        )
         sound = {"href": catalog.source.href("sound.tif"), "type": "image/tiff"}
-        accepted[name] = catalog.post(item(f"item-{name}", {"sound": sound, "the-asset": href}))
+        document = item(f"item-{name}", {"sound": sound, "the-asset": fault.href.format_map(catalog.places)})
+        accepted[name] = catalog.post(document)
     return {name: catalog.served.finished(catalog.client, answer) for name, answer in accepted.items()}
 
 
@@ -291,6 +257,20 @@ def test_an_asset_that_cannot_be_had_fails_its_item(catalog: Catalog, failed: An
     assert (operation["totalFailedItems"], operation["totalPendingItems"]) == (1, 0)
     assert operation["additionalInformation"]["TotalFailedItems"] == "1"
     assert not catalog.exists(f"item-{name}")
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_report_names_asset_code_and_whether_to_try_again(catalog: Catalog, failed: Any, name: str) -> None:
+    operation, fault = failed[name], FAULTS[name]
+    answer = catalog.client.get(f"{catalog.served.url}/inma/operations/{operation['id']}/items")
+    (entry,) = answer.json()["value"]
+    assert (entry["itemId"], entry["state"]) == (f"item-{name}", "failed")
+    assets = {asset["key"]: asset for asset in entry["assets"]}
+    for told in (entry, assets["the-asset"]):
+        assert (told["code"], told["retriable"]) == (fault.code, fault.retriable)
+        assert told["message"] == operation["error"]["message"]
+    assert assets.keys() <= {"sound", "the-asset"}
+    assert "code" not in assets.get("sound", {})
 
 
 def test_a_sidecar_that_cannot_be_had_is_named_itself(catalog: Catalog) -> None:

@@ -6,10 +6,12 @@ import asyncio
 import base64
 import contextlib
 import datetime as dt
+import gzip
 import hashlib
 import ipaddress
 import socket
 import ssl
+import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,10 @@ AZURE_403 = (
     b"to authenticate the request.</Message><AuthenticationErrorDetail>Signature not valid in the specified time frame"
     b"</AuthenticationErrorDetail></Error>"
 )
+
+
+def left_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 async def test_a_download_is_the_bytes_and_their_checksum(
@@ -86,11 +92,46 @@ async def test_a_request_carries_no_cookies_and_asks_for_plain_bytes(
     assert not {"cookie", "authorization", "referer", "range"} & set(headers)
 
 
-async def test_a_compressed_body_is_kept_as_it_is(fetcher: Fetcher, source: Any, answers: Any, tmp_path: Path) -> None:
-    href = source.says(answers.whole(b"\x1f\x8bnot gzip at all", Content_Encoding="gzip"))
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate"])
+async def test_a_body_that_is_compressed_unasked_is_decoded(
+    encoding: str, fetcher: Fetcher, source: Any, answers: Any, tmp_path: Path
+) -> None:
+    body = b"pixels" * 400_000
+    sent = zlib.compress(body) if encoding == "deflate" else gzip.compress(body[:600]) + gzip.compress(body[600:])
+    href = source.says(answers.whole(sent, Content_Encoding=encoding))
     download = await fetcher.download(href, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == body
+    assert (download.bytes, download.sha256) == (len(body), hashlib.sha256(body).hexdigest())
+    assert download.content_encoding is None
+    assert left_in(tmp_path) == ["file"]
+
+
+async def test_a_file_that_is_a_compressed_one_is_kept_as_it_is(
+    fetcher: Fetcher, source: Any, answers: Any, tmp_path: Path
+) -> None:
+    href = source.says(answers.whole(b"\x1f\x8bnot gzip at all", Content_Encoding="gzip"))
+    download = await fetcher.download(href.replace("scene.tif", "scene.json.gz"), tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == b"\x1f\x8bnot gzip at all"
     assert download.content_encoding == "gzip"
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "error", "words"),
+    [
+        (b"x", "br", errors.SourceRefused, "'br'"),
+        (b"no gzip at all", "gzip", errors.SourceRefused, "damaged"),
+        (gzip.compress(b"pixels")[:-3], "gzip", errors.SourceRefused, "before it is whole"),
+        (gzip.compress(b"pixels") + b"x", "gzip", errors.SourceRefused, "damaged|whole"),
+        (gzip.compress(bytes(5_000_000)), "gzip", errors.AssetTooLarge, "4000000 bytes"),
+    ],
+)
+async def test_a_compressed_body_that_is_wrong_is_refused(
+    body: bytes, encoding: str, error: Any, words: str, fetcher: Fetcher, source: Any, answers: Any, tmp_path: Path
+) -> None:
+    href = source.says(answers.whole(body, Content_Encoding=encoding))
+    with pytest.raises(error, match=words):
+        await fetcher.download(href, tmp_path / "file", max_bytes=4_000_000)
+    assert left_in(tmp_path) == []
 
 
 # --- what answers mean -----------------------------------------------------------------------------------------------
@@ -368,6 +409,15 @@ async def test_a_slow_but_moving_download_has_its_time(
     fetcher = await open_fetcher("127.0.0.1", fetch_idle_timeout=0.15, fetch_connect_timeout=0.15)
     href = source.says(answers.drips(b"0123456789", 0.06))
     assert (await fetcher.download(href, tmp_path / "file")).bytes == 10
+
+
+async def test_a_download_that_only_drips_is_given_up(
+    open_fetcher: OpenFetcher, source: Any, answers: Any, tmp_path: Path
+) -> None:
+    fetcher = await open_fetcher("127.0.0.1", fetch_tries=2, fetch_slowest=1000, fetch_slow_seconds=0.1)
+    href = source.says(answers.drips(b"0123456789" * 100, 0.01))
+    with pytest.raises(errors.SourceTimeout, match=r"too slow.* Tried 2 times"):
+        await fetcher.download(href, tmp_path / "file")
 
 
 async def test_no_new_try_is_started_after_45_seconds_of_silence(

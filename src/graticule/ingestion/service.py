@@ -394,33 +394,42 @@ class Ingestion:
 
     async def _accept_many(self, collection_id: str, sent: list[_Sent]) -> Operation:
         """As `_accept_one`, in slices; the operation counts as promised with the last of them."""
+        parts = list(_slices(sent))
 
         def create(tx: Connection) -> Operation:
             self._existing_collection(tx, collection_id)
             return journal.create(tx, "AddItem", collection_id, total=len(sent), accepted=False)
 
-        operation = await self._database.write(create)
-        waiting: list[int] = []
-        for part in _slices(sent):
-            waiting += await self._database.write(
-                partial(self._take, operation=operation, collection_id=collection_id, part=part)
-            )
-
-        def accept(tx: Connection) -> Operation:
+        def accept(tx: Connection, operation: Operation, waiting: Sequence[int]) -> Operation:
             journal.accept(tx, operation.pk)
             self._hand_over(tx, operation, waiting, priority=0)
             return journal.get(tx, operation.id)
 
-        return await self._database.write(accept)
+        def at_once(tx: Connection) -> Operation:
+            operation = create(tx)
+            return accept(tx, operation, self._take(tx, operation, collection_id, sent))
+
+        if len(parts) == 1:  # mostly: each commit waits for the disk
+            return await self._database.write(at_once)
+        operation = await self._database.write(create)
+        waiting: list[int] = []
+        for part in parts:
+            waiting += await self._database.write(
+                partial(self._take, operation=operation, collection_id=collection_id, part=part)
+            )
+        return await self._database.write(partial(accept, operation=operation, waiting=waiting))
 
     def _take(self, tx: Connection, operation: Operation, collection_id: str, part: Sequence[_Sent]) -> list[int]:
         """Write items down and end those that need no worker; answers the numbers of the others."""
-        journal.add_items(tx, operation.pk, ((entry.seq, entry.item_id, entry.sealed) for entry in part))
         refused = self._publish(tx, collection_id, [entry for entry in part if entry.ready is not None])
-        for entry in part:
+        done = [entry for entry in part if entry.ready is not None and entry.seq not in refused]
+        left = [entry for entry in part if entry.ready is None or entry.seq in refused]
+        journal.add_items(tx, operation.pk, ((entry.seq, entry.item_id, entry.sealed) for entry in left))
+        journal.add_succeeded(tx, operation.pk, [(entry.seq, entry.item_id) for entry in done])
+        for entry in left:
             if entry.sealed is None:
                 journal.end_item(tx, operation.pk, entry.seq, entry.error or refused.get(entry.seq))
-        return [entry.seq for entry in part if entry.sealed is not None]
+        return [entry.seq for entry in left if entry.sealed is not None]
 
     def _publish(self, tx: Connection, collection_id: str, entries: Sequence[_Sent]) -> dict[int, GraticuleError]:
         """Publish what is ready; answers what was refused, by number."""

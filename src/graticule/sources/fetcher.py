@@ -2,7 +2,8 @@
 
 One try is: open (connect, send, read the head of the answer, follow redirects by hand), then read the body. Faults
 that may pass are tried again, from where the file broke off if the source can do that. A source that sends nothing is
-given up within 50 s, however many tries are left; one that sends something, however slowly, has its time.
+given up within 50 s, however many tries are left; one that sends something has its time, as long as it is not so
+little that the place of others would be held for nothing (``GRATICULE_FETCH_SLOWEST``).
 """
 
 from __future__ import annotations
@@ -178,6 +179,7 @@ class Fetcher:
                 if response.status not in (200, 203, 204, 206, 416):
                     raise refusal(href, response.status, response.headers, await self._error_body(response))
                 transfer.begin(response)
+                pace = _Pace(self._settings, asyncio.get_running_loop().time)
                 while True:
                     async with asyncio.timeout(min(idle, patience.left)):
                         chunk = await response.content.read(_READ)
@@ -185,6 +187,11 @@ class Fetcher:
                         break
                     patience.renew()
                     await transfer.append(chunk)
+                    if pace.is_too_slow(len(chunk)):
+                        raise SourceTimeout(
+                            f"{transfer.broken_off().message} It is too slow: less than"
+                            f" {self._settings.fetch_slowest} bytes a second (GRATICULE_FETCH_SLOWEST)."
+                        )
             return await transfer.finish()
 
     @contextlib.asynccontextmanager
@@ -272,6 +279,24 @@ class _Patience:
     def left(self) -> float:
         """Seconds until the source is given up."""
         return max(0.0, _NO_BYTES - self.spent)
+
+
+class _Pace:
+    """How fast a source sends, looked at from time to time."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+        self._slowest, self._seconds = settings.fetch_slowest, settings.fetch_slow_seconds
+        self._clock = clock
+        self._since, self._bytes = clock(), 0
+
+    def is_too_slow(self, received: int) -> bool:
+        """Count bytes; was the span that ends now, if one does, too slow?"""
+        self._bytes += received
+        elapsed = self._clock() - self._since
+        if elapsed < self._seconds:
+            return False
+        sent, self._bytes, self._since = self._bytes, 0, self._clock()
+        return sent < self._slowest * elapsed
 
 
 def _delay(failures: int, error: SourceError) -> float:

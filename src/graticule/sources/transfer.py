@@ -23,6 +23,7 @@ from graticule.errors import (
     SourceConnectionFailed,
     SourceRefused,
 )
+from graticule.sources.encodings import DecodesTooLarge, Undecodable, decode, is_meant_as_it_is
 from graticule.sources.hrefs import Href
 
 #: Bytes received so far, and the size that the source announced, if it did.
@@ -39,7 +40,7 @@ class Download:
 
     #: Size of the file, bytes.
     bytes: int
-    #: Of its bytes as they were sent, hex.
+    #: Of its bytes, hex.
     sha256: str
     #: As the source states it, checked; hex. None where it states none.
     md5: str | None
@@ -49,7 +50,8 @@ class Download:
     etag: str | None
     #: The file name of Content-Disposition: its last segment only.
     name: str | None
-    #: Set where the source compressed the body although identity was asked for: the file holds the compressed bytes.
+    #: Set where the file holds compressed bytes: it is one by its name. Other bodies that a source compressed although
+    #: identity was asked for are decoded.
     content_encoding: str | None
 
 
@@ -114,7 +116,7 @@ class Transfer:
         Raises:
             AssetTooLarge: it announces more than may come.
             SourceConnectionFailed: it is another part than the one asked for; the next try asks for the whole.
-            SourceRefused: it is a part, and the whole was asked for.
+            SourceRefused: it is a part, or about one, and the whole was asked for.
         """
         asked = bool(self.range_headers())
         if response.status == 206:
@@ -122,6 +124,8 @@ class Transfer:
                 return
             if not asked:
                 raise SourceRefused(f"{self.href} answered 206, a part of the file, where all of it was asked for.")
+        if response.status == 416 and not asked:
+            raise SourceRefused(f"{self.href} answered 416 about a part of the file, where all of it was asked for.")
         if response.status in (206, 416):
             self._start_over()
             raise SourceConnectionFailed(f"{self.href} changed while it was being read.")
@@ -151,6 +155,8 @@ class Transfer:
         Raises:
             EmptyAsset: no bytes came.
             SourceConnectionFailed: too few came, or others than the source's own checksum is for.
+            SourceRefused: they are compressed, and are not what the source says that they are.
+            AssetTooLarge: they are compressed, and hold more than may come.
         """
         await self._flush()
         head = self._head
@@ -162,15 +168,31 @@ class Transfer:
             self._start_over()
             raise SourceConnectionFailed(f"{self.href} sent bytes that do not fit the Content-MD5 it stated.")
         self._file.close()
+        size, sha256, encoding = self.received, self._sha256.hexdigest(), head.encoding
+        if encoding is not None and not is_meant_as_it_is(self.href.path):
+            (size, sha256), encoding = await self._decoded(encoding), None
         return Download(
-            bytes=self.received,
-            sha256=self._sha256.hexdigest(),
+            bytes=size,
+            sha256=sha256,
             md5=head.md5,
             content_type=head.content_type,
             etag=head.etag,
             name=head.name,
-            content_encoding=head.encoding,
+            content_encoding=encoding,
         )
+
+    async def _decoded(self, encoding: str) -> tuple[int, str]:
+        try:
+            return await asyncio.to_thread(decode, self._path, encoding, self._max_bytes)
+        except Undecodable as exc:
+            raise SourceRefused(
+                f"{self.href} is sent compressed (Content-Encoding {encoding[:40]!r}), {exc}: have the source keep it"
+                " uncompressed, or correct its Content-Encoding."
+            ) from None
+        except DecodesTooLarge:
+            raise self._too_large() from None
+        except OSError as exc:
+            raise _disk_fault(exc) from exc
 
     def discard(self) -> None:
         """Close and remove the file."""

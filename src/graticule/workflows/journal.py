@@ -357,6 +357,20 @@ def add_items(tx: Connection, pk: int, items: Iterable[tuple[int, str | None, by
     )
 
 
+def add_succeeded(tx: Connection, pk: int, items: Sequence[tuple[int, str | None]]) -> None:
+    """Write down items, (sequence number, id), that succeeded in this very transaction; ends as `end_item` does."""
+    if not items:
+        return
+    now = now_us()
+    tx.execute_many(
+        "INSERT INTO operation_items(operation, seq, item_id, state, finished) VALUES(?, ?, ?, 'succeeded', ?)",
+        [(pk, seq, item_id, now) for seq, item_id in items],
+    )
+    tx.execute("UPDATE operations SET succeeded=succeeded+:count WHERE pk=:pk", {"count": len(items), "pk": pk})
+    if (operation := by_pk(tx, pk)) is not None:
+        end_if_complete(tx, operation)
+
+
 _ENTRY = "seq, item_id, state, code, message, attempts, crashes, started, finished, retriable, source"
 
 

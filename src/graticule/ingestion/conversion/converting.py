@@ -36,6 +36,7 @@ def convert(folder: Path, job: dict[str, Any]) -> tuple[Outcome, RasterFacts]:
         rasters.check_size(dataset, size, job["max_decoded_bytes"])
         _check_references(dataset)
         bare = rasters.placement(dataset)
+        rasters.check_place(bare.transform, dataset.shape)
         facts = rasters.facts_of(dataset, size)
         pages = len(dataset.subdatasets)
         needs_sidecars = _needs(dataset, sidecars)
@@ -101,7 +102,9 @@ def _place(raster: Path, driver: str, sidecars: dict[SidecarKind, Path], job: di
 
 def _make_cog(raster: Path, driver: str, output: Path, job: dict[str, Any]) -> RasterFacts:
     with rasters.open_raster(raster, driver) as dataset:
-        if not rasters.placement(dataset).is_complete:
+        place = rasters.placement(dataset)
+        rasters.check_place(place.transform, dataset.shape)
+        if not place.is_complete:
             raise CogTransformationError("the georeference could not be applied: embed a CRS and transform in the file")
         resampling = rasters.overview_resampling(
             dataset, roles={role.lower() for role in job["roles"]}, has_classes=job["has_classes"]

@@ -5,6 +5,8 @@ Runs in the child only. A file is opened with the one driver that its first byte
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,8 +26,8 @@ from rasterio.windows import Window
 from graticule.errors import CogTransformationError, EmptyAsset
 from graticule.ingestion.conversion.models import Georeference, RasterFacts
 
-#: What rasterio raises when GDAL cannot: wrapped, or from a copy as it is.
-GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+#: What rasterio raises when GDAL cannot: wrapped, or from a copy as it is; SystemError where GDAL gave no reason.
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, SystemError)
 #: What is read in one piece, bytes.
 CHUNK_BYTES = 64 << 20
 #: A raster of more than this that claims so many times its file's size is a bomb: DEFLATE reaches 1,030 at best.
@@ -144,6 +146,23 @@ def placement(dataset: Any) -> Placement:
         has_gcps=bool(gcps) and bool(gcp_crs),
         has_rpcs=dataset.rpcs is not None,
     )
+
+
+def check_place(transform: Affine | None, shape: tuple[int, int]) -> None:
+    """Refuse a transform under which pixels have no size, or lie at no number; shape is rows, columns.
+
+    Raises:
+        CogTransformationError: it is so.
+    """
+    if transform is None:
+        return
+    corners = [transform @ corner for corner in ((0, 0), (shape[1], 0), (0, shape[0]), (shape[1], shape[0]))]
+    area = abs(transform.determinant)
+    if not (0 < area < math.inf and all(map(math.isfinite, itertools.chain(*corners)))):
+        raise CogTransformationError(
+            "the raster's transform places its pixels nowhere (their size is zero, or a number is not finite): correct"
+            " it in the file, its world file or the Item's proj:transform"
+        )
 
 
 def fall_back(known: Placement, projection: CRS | None, said: Georeference | None, shape: tuple[int, int]) -> Placement:

@@ -1,0 +1,189 @@
+"""Ingestion: posts against stac-fastapi-pgstac, conversion against GDAL, one large asset, and bulk runs.
+
+    make bench-ingest                                             # installs the peer into --folder
+    make bench-ingest BENCH_ARGS="--peer-programs DIR/bin"        # of an environment that has it
+    make bench-ingest BENCH_ARGS="--bulk 100000"                  # only a bulk run, watched; about 100 items/s
+
+Rates are to visible: from the first post until the items can be read. The peer stores documents and fetches nothing;
+Graticule validates, queues and journals each item, with authentication on. Only ratios of one run are worth quoting:
+rounds alternate. The peer comes from PyPI into an environment of its own, PostgreSQL with PostGIS from Debian.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from benchmarks.ingest import bulk, converting
+from benchmarks.ingest.posting import Posted, post
+from benchmarks.ingest.serving import peer, source, token
+from benchmarks.search.load import Root
+from benchmarks.search.report import machine
+from benchmarks.service import catalog, scene
+
+#: Items of a body, connections, and how many items are posted for each second asked for.
+POSTS: Final = ((1, 1, 100), (1, 8, 150), (100, 1, 800), (100, 8, 1200))
+
+
+def main() -> None:
+    """Measure, print and write."""
+    arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and the servers with it
+    work = Path(tempfile.mkdtemp(prefix="ingest-", dir=_made(arguments.folder)))
+    try:
+        if arguments.bulk:
+            lines = bulk.report(bulk.run(work, arguments.bulk))
+        else:
+            lines = [
+                *_introduction(),
+                *_posts(work, arguments),
+                *_assets(work, arguments),
+                *_conversion(work, arguments),
+            ]
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if arguments.output is not None:
+        arguments.output.write_text(text, encoding="utf-8")
+
+
+def _posts(work: Path, arguments: argparse.Namespace) -> Iterator[str]:
+    yield from (
+        "## Posts with nothing to fetch",
+        "",
+        (
+            "| items of a body | connections | items/s, ours | theirs | ratio (range of rounds) |"
+            " refused posts, lost items; ours / theirs |"
+        ),
+        "| --- | --- | --- | --- | --- | --- |",
+    )
+    with ExitStack() as stack:
+        url, _, _ = stack.enter_context(catalog(work / "posts"))
+        us = Root(f"{url}/stac", (("Authorization", f"Bearer {token(work / 'posts')}"),))
+        other = None if arguments.alone else stack.enter_context(peer(arguments.folder, arguments.peer_programs))
+        for batch, connections, each in POSTS:
+            items = max(batch * connections, int(each * arguments.seconds))
+            pairs: list[tuple[Posted, Posted | None]] = []
+            for number in range(arguments.rounds):
+                theirs = None
+                if other is not None:
+                    name = f"t-{batch}-{connections}-{number}"
+                    theirs = post(other, name, items, batch=batch, connections=connections)
+                name = f"o-{batch}-{connections}-{number}"
+                pairs.append((post(us, name, items, batch=batch, connections=connections), theirs))
+                print(batch, connections, *pairs[-1], file=sys.stderr, flush=True)
+            yield _row(batch, connections, pairs)
+    yield ""
+
+
+def _row(batch: int, connections: int, pairs: list[tuple[Posted, Posted | None]]) -> str:
+    ours = [one for one, _ in pairs]
+    theirs = [other for _, other in pairs if other is not None]
+    ratios = sorted(one.rate / other.rate for one, other in pairs if other is not None and other.rate)
+    ratio = f"**{statistics.median(ratios):.1f}** ({ratios[0]:.1f} to {ratios[-1]:.1f})" if ratios else "-"
+    failures = " / ".join(
+        f"{sum(each.failed for each in side)}, {sum(each.missing for each in side)}" for side in (ours, theirs)
+    )
+    rate = f"{statistics.median(each.rate for each in theirs):.0f}" if ratios else "-"
+    own = statistics.median(each.rate for each in ours)
+    return f"| {batch} | {connections} | {own:.0f} | {rate} | {ratio} | {failures} |"
+
+
+def _assets(work: Path, arguments: argparse.Namespace) -> Iterator[str]:
+    """Ours alone: the peer fetches nothing."""
+    files = _made(work / "files")
+    scene(files / "small.tif", 64, driver="COG")
+    yield from ("## With one small COG to fetch, check and store", "", "| way | items/s |", "| --- | --- |")
+    with source(files) as host, catalog(work / "assets", GRATICULE_FETCH_ALLOW=host) as (url, _, _):
+        us = Root(f"{url}/stac", (("Authorization", f"Bearer {token(work / 'assets')}"),))
+        asset = {"href": f"http://{host}/small.tif", "type": "image/tiff", "roles": ["data"]}
+        items = max(100, int(60 * arguments.seconds))
+        for batch, connections in ((1, 8), (100, 1)):
+            found = post(us, f"a-{batch}", items, batch=batch, connections=connections, asset=asset)
+            print(found, file=sys.stderr, flush=True)
+            yield f"| bodies of {batch}, {connections} connections | {found.rate:.0f} |"
+    watched = bulk.run(_made(work / "run"), items)
+    yield f"| bulk run of a static catalog, {items:,} items | {watched.rate:.0f} |"
+    yield ""
+
+
+def _conversion(work: Path, arguments: argparse.Namespace) -> Iterator[str]:
+    cores = len(os.sched_getaffinity(0))
+    found = converting.conversions(work, files=2 * cores, side=arguments.side, rounds=arguments.rounds)
+    rates = [
+        found.bytes / 1e6 / converting.median(each)
+        for each in (found.ours, found.gdal_side_by_side, found.gdal_in_turn)
+    ]
+    yield from (
+        f"## Conversion on all cores: {found.files} files of {found.bytes // found.files // 1_000_000} MB",
+        "",
+        "| by | MB/s |",
+        "| --- | --- |",
+        f"| Graticule, with its checks and the comparison of all pixels | {rates[0]:.0f} |",
+        f"| GDAL's COG driver, {cores} processes side by side | {rates[1]:.0f} |",
+        f"| GDAL's COG driver, {cores} threads, one file after the other | {rates[2]:.0f} |",
+        (
+            f"| ours to GDAL's better one, median (range of rounds) | **{converting.median(found.ratios):.0%}**"
+            f" ({found.ratios[0]:.0%} to {found.ratios[-1]:.0%}) |"
+        ),
+        "",
+    )
+    one = converting.overhead(_made(work / "overhead"), side=arguments.asset_side, rounds=arguments.rounds)
+    yield from (
+        f"## One asset of {one.bytes // 1_000_000} MB",
+        "",
+        "| | seconds |",
+        "| --- | --- |",
+        f"| from the post until the item can be read | {converting.median(one.through):.2f} |",
+        f"| download and conversion by themselves | {converting.median(one.bare):.2f} |",
+        (
+            f"| what queue, journal and storage add, median (range of rounds) | **{converting.median(one.shares):.1%}**"
+            f" ({one.shares[0]:.1%} to {one.shares[-1]:.1%}) |"
+        ),
+        "",
+    )
+
+
+def _introduction() -> list[str]:
+    text = f"""# Benchmark: ingestion
+
+Written by `make bench-ingest`: made-up items, {machine()}; client, source and servers share the machine. Rates are to
+*visible*: from the first post until every item can be read, which is counted. The peer is stac-fastapi-pgstac with
+transactions; it stores what it is sent, Graticule validates, queues and journals it, with authentication on. Rounds
+of the two alternate; only ratios of one run are worth quoting."""
+    return [*text.splitlines(), ""]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make bench-ingest", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--alone", action="store_true", help="ours, without a peer")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3, help="of a round, roughly: sets how many items are posted")
+    parser.add_argument("--side", type=int, default=4096, help="of the rasters to convert, pixels, in 3 bands")
+    parser.add_argument("--asset-side", type=int, default=5774, help="of the one asset; 5774 is 100 MB")
+    parser.add_argument("--peer-programs", type=Path, help="folder of an environment's programs that has the peer")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "graticule-bench")
+    parser.add_argument("--output", type=Path, help="write the page here too")
+    bulk.add_argument(parser)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
