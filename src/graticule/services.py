@@ -27,6 +27,7 @@ from graticule.access import (
 from graticule.catalog import Catalog, SqlCatalog
 from graticule.configuration import Configuration, Indexing, forget_collection
 from graticule.database import Connection, Database, open_database
+from graticule.ingestion.backfilling import WordBackfill
 from graticule.ingestion.bulk import BulkIngestion, forget_ingestions
 from graticule.ingestion.bulk.jobs import TASKS as BULK_TASKS
 from graticule.ingestion.collection_assets import CollectionAssets
@@ -188,4 +189,5 @@ async def open_work(services: Services) -> AsyncIterator[None]:
         BulkWork(**parts, fetcher=fetcher, hrefs=services.hrefs).register()
         services.indexing.register()
         await Refreshing(services.database, services.engine).register()
+        await WordBackfill(services.database, services.engine).register()
         yield
