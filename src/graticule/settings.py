@@ -53,6 +53,9 @@ class Settings(BaseSettings):
         (), description="Addresses or CIDRs of proxies whose X-Forwarded-* or Forwarded headers are believed."
     )
     api_processes: int = Field(1, ge=1, le=64, description="How many processes answer HTTP requests.")
+    restart_delay: float = Field(
+        10, ge=0.2, le=300, description="Longest wait before a process that keeps dying is started again, seconds."
+    )
     log_level: str = Field("info", description="debug, info, warning or error.")
 
     # --- secrets

@@ -26,12 +26,13 @@ class Place:
 @pytest.fixture(params=[pytest.param(kind, id=kind) for kind in _CHOSEN])
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """A fresh database of each kind (``GRATICULE_TEST_DATABASE`` chooses)."""
+    quick = {"GRATICULE_RESTART_DELAY": "0.2"}  # what dies so often would be waited for longer and longer
     if request.param == "sqlite":
-        yield Place({})
+        yield Place(quick)
         return
     server: PostgresServer = request.getfixturevalue("own_postgres")
     with server.emptied_database("template1") as url:
-        yield Place({"GRATICULE_DATABASE_URL": url, "GRATICULE_SECRET_KEY": secrets.token_hex(32)}, server)
+        yield Place({**quick, "GRATICULE_DATABASE_URL": url, "GRATICULE_SECRET_KEY": secrets.token_hex(32)}, server)
 
 
 @pytest.fixture(scope="module")
