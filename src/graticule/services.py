@@ -40,7 +40,7 @@ from graticule.sources import Sources
 from graticule.storage import AssetStore, ManagedHrefs
 from graticule.tiler import Tiler, check_options
 from graticule.tiler.static_images import forget_images
-from graticule.workflows import Engine
+from graticule.workflows import Engine, Timing
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         sealer = open_sealer(settings)
         database = open_database(settings)
         stack.callback(database.close)
-        engine = Engine(database, worker_name=f"{socket.gethostname()}-{os.getpid()}")
+        lost_after = settings.worker_lost_after
+        engine = Engine(
+            database,
+            worker_name=f"{socket.gethostname()}-{os.getpid()}",
+            timing=Timing(heartbeat=lost_after / 3, stalled=lost_after),
+        )
         catalog = SqlCatalog(
             database,
             strict_queryables=settings.strict_queryables,

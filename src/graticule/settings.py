@@ -93,6 +93,13 @@ class Settings(BaseSettings):
     fetch_concurrency: int = Field(4, ge=1, le=64, description="Assets of one item that are fetched at the same time.")
 
     # --- ingestion
+    worker_lost_after: float = Field(
+        30,
+        ge=3,
+        le=3600,
+        description="Seconds without a sign of life after which workers elsewhere take over a worker's jobs; the same"
+        " on every host. A sign is given every third of it.",
+    )
     worker_concurrency: int = Field(16, ge=1, le=256, description="Items that one worker has in hand at a time.")
     conversion_processes: int | None = Field(
         None, ge=1, le=64, description="Conversion processes of a worker. Default: the number of cores."

@@ -307,3 +307,30 @@ def test_mosaics_merge_as_rio_tilers_first(folder: Path, datasets: Datasets) -> 
     assert used == names
     np.testing.assert_array_equal(np.ma.getmaskarray(image.array), np.ma.getmaskarray(expected))
     np.testing.assert_array_equal(image.array.filled(0), expected.filled(0))
+
+
+@pytest.mark.parametrize("file_format", ["png", "npy"])
+def test_of_a_tile_of_half_the_world_only_the_pixels_of_the_item_are_warped(
+    folder: Path, datasets: Datasets, monkeypatch: pytest.MonkeyPatch, file_format: str
+) -> None:
+    """rio-tiler would warp all of it at the resolution of the file: half a minute, and gigabytes."""
+    from graticule.tiler.mosaics import read_image  # noqa: PLC0415
+
+    monkeypatch.delattr(LayerReader, "_tile")
+    path = folder / "rgb.tif"
+    parameters = parse_parameters([("assets", "image"), ("format", file_format)])
+    layer = Layer("c", "i", (("image", Source(str(path))),))
+    with Reader(str(path)) as reader:
+        west, south, east, north = reader.get_geographic_bounds(WEB.rasterio_geographic_crs)
+    for zoom in (0, 1, 2):
+        tile = WEB.tile((west + east) / 2, (south + north) / 2, zoom)
+        area = Tile("WebMercatorQuad", tile.z, tile.x, tile.y)
+        image, used = read_image(Job("image", (layer,), select(parameters, ["image"]), parameters, area), datasets)
+        assert used == ("i",)
+        assert (image.width, image.height) == (256, 256)
+        left, bottom, right, top = image.bounds
+        x, y = WEB.xy((west + east) / 2, (south + north) / 2)
+        rows, columns = np.nonzero(~np.ma.getmaskarray(image.array)[0])
+        assert 1 <= len(rows) <= 16
+        assert abs(columns.mean() - (x - left) / (right - left) * 256) <= 1.5
+        assert abs(rows.mean() - (top - y) / (top - bottom) * 256) <= 1.5

@@ -18,7 +18,7 @@ from rio_tiler.mosaic.methods.base import MosaicMethodBase
 from rio_tiler.mosaic.methods.defaults import FirstMethod
 from rio_tiler.utils import resize_array
 
-from graticule.errors import OutsideData
+from graticule.errors import AssetUnreadable, OutsideData
 from graticule.tiler.grids import grid
 from graticule.tiler.jobs import Bounds, Box, Job, Layer, Point, Tile
 from graticule.tiler.reading import Datasets, LayerReader
@@ -28,6 +28,8 @@ _DEGREES: Final = CRS.from_epsg(4326)
 _TILE_SIZE: Final = 256
 #: An item that covers less of a tile is read there alone.
 _PART_OF_TILE: Final = 1 / 64
+#: Pixels of its file that a whole tile would take, were the file as large: to warp more takes seconds.
+_MOST_WARPED: Final = 1 << 28
 
 
 class _First(FirstMethod):
@@ -106,7 +108,7 @@ def _may_show(layer: Layer, method: MosaicMethodBase, first: ImageData) -> bool:
 
 
 def _layer(job: Job, at: int, datasets: Datasets) -> ImageData:
-    if isinstance(job.area, Tile) and (part := _part_of_tile(job, job.layers[at], job.area)) is not None:
+    if isinstance(job.area, Tile) and (part := _part_of_tile(job, job.layers[at], job.area, datasets)) is not None:
         return part.read(job, at, datasets)
     reader = LayerReader(job.layers[at], job.selection, job.parameters, datasets, job.max_pixels)
     return reader.point(job.area) if isinstance(job.area, _POINT) else reader.image(job.area)
@@ -150,20 +152,20 @@ class _Part:
         return found
 
 
-def _part_of_tile(job: Job, layer: Layer, tile: Tile) -> _Part | None:
+def _part_of_tile(job: Job, layer: Layer, tile: Tile, datasets: Datasets) -> _Part | None:
     """What a layer covers of a tile, in whole pixels; None where that is much of it, or not to be told."""
-    if layer.bounds is None or layer.bounds[0] > layer.bounds[2] or job.parameters.buffer or job.parameters.padding:
-        return None
-    if job.parameters.algorithm is not None:
+    if job.parameters.buffer or job.parameters.padding or job.parameters.algorithm is not None:
         return None  # it may look at neighbours
     tms = grid(tile.tile_matrix_set)
     crs, size = tms.rasterio_crs.to_string(), _TILE_SIZE * job.parameters.scale
     if not crs.startswith("EPSG:"):
         return None
     left, bottom, right, top = tms.xy_bounds(Place(tile.x, tile.y, tile.z))
-    try:
-        box = transform_bounds(_DEGREES, tms.rasterio_crs, *layer.bounds, densify_pts=21)
-    except RasterioError:
+    if layer.bounds is None:
+        box = _box_of_file(layer, tile.tile_matrix_set, (right - left) * (top - bottom), datasets)
+    else:
+        box = _box(_DEGREES, tms.rasterio_crs, layer.bounds)
+    if box is None:
         return None
     # A pixel around it counts too: the box of an item is rounded, and resampling looks aside.
     first = (
@@ -176,6 +178,38 @@ def _part_of_tile(job: Job, layer: Layer, tile: Tile) -> _Part | None:
     if width <= 0 or height <= 0 or width * height > _PART_OF_TILE * size * size:
         return None
     return _Part((left, bottom, right, top), crs, size, column, row, width, height)
+
+
+def _box_of_file(layer: Layer, name: str, area: float, datasets: Datasets) -> Bounds | None:
+    """Where the file of an item that is drawn by itself lies in a tile matrix set.
+
+    None where a tile of this area is read as quickly as a whole, so that its pixels are exactly rio-tiler's.
+    """
+    if len(layer.sources) != 1 or layer.sources[0][1].reader != "raster":
+        return None
+    try:
+        raster = datasets.raster(layer.sources[0][1].path)
+    except (RasterioError, AssetUnreadable):  # whoever reads it tells why
+        return None
+    dataset, known = raster.dataset, ("box", name)
+    if known not in raster.memory:
+        crs = grid(name).rasterio_crs
+        raster.memory[known] = None if dataset.crs is None else _box(dataset.crs, crs, dataset.bounds)
+    box: Bounds | None = raster.memory[known]
+    if box is None or dataset.width * dataset.height * area < _MOST_WARPED * (box[2] - box[0]) * (box[3] - box[1]):
+        return None
+    return box
+
+
+def _box(of: CRS, to: CRS, bounds: Bounds) -> Bounds | None:
+    """Bounds in another system; None where that has no coordinates for them, or they cross the antimeridian."""
+    if bounds[0] > bounds[2]:
+        return None
+    try:
+        west, south, east, north = transform_bounds(of, to, *bounds, densify_pts=21)
+    except RasterioError:
+        return None
+    return west, south, east, north
 
 
 def _fitted(image: ImageData, first: ImageData) -> np.ma.MaskedArray:
