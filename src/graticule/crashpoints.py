@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 #: Every crash point there is; a test walks them all.
@@ -46,4 +47,5 @@ def reach(name: str) -> None:
             return
         with path.open("a", encoding="utf-8") as file:
             file.write(f"{name} {os.getpid()}\n")
-    os.kill(os.getpid(), signal.SIGSTOP if os.environ.get("GRATICULE_CRASH_SIGNAL") == "STOP" else signal.SIGKILL)
+    how = signal.SIGSTOP if os.environ.get("GRATICULE_CRASH_SIGNAL") == "STOP" else signal.SIGKILL
+    signal.pthread_kill(threading.get_ident(), how)  # to this thread: it must not go on until another one has heard

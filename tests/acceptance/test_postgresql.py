@@ -260,6 +260,7 @@ def test_a_worker_that_is_suspended_while_it_writes_holds_the_others_up_for_a_wh
     """It holds the writers' lock then, until the server ends its transaction."""
     env = settings | {"GRATICULE_FETCH_ALLOW": source.host}
     stop = {"GRATICULE_CRASH_POINT": "database.commit.before:8", "GRATICULE_CRASH_SIGNAL": "STOP"}
+    stop["GRATICULE_CRASH_LOG"] = str(tmp_path / "stops")  # once and no more
     with (
         Served(tmp_path / "api", "--no-worker", env=env) as served,
         worker(served, tmp_path / "one", **stop) as frozen,
