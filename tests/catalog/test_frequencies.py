@@ -92,7 +92,7 @@ class Loaded:
         return [self.documents[name] for name in page.names]
 
 
-@pytest.fixture(scope="module", params=["memory", "disk", "postgres"])
+@pytest.fixture(scope="module", params=["disk", "postgres"])
 def loaded(request: pytest.FixtureRequest, open_database: OpenDatabase) -> Iterator[Loaded]:
     """Everything is indexed in ``a``, some of it in ``b``."""
     with open_database(request.param) as database:

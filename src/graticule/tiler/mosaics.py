@@ -19,7 +19,7 @@ from rio_tiler.mosaic.methods.defaults import FirstMethod
 from rio_tiler.utils import resize_array
 
 from graticule.errors import AssetUnreadable, OutsideData
-from graticule.tiler.grids import grid
+from graticule.tiler.grids import check_tile, grid
 from graticule.tiler.jobs import Bounds, Box, Job, Layer, Point, Tile
 from graticule.tiler.reading import Datasets, LayerReader
 
@@ -141,7 +141,9 @@ class _Part:
                 top - self.row * down,
             )
         )
-        parameters = replace(job.parameters, coord_crs=self.crs, dst_crs=self.crs, width=self.width, height=self.height)
+        parameters = replace(
+            job.parameters, coord_crs=self.crs, dst_crs=self.crs, width=self.width, height=self.height, buffer=0.0
+        )
         image = LayerReader(job.layers[at], job.selection, parameters, datasets, job.max_pixels).image(box)
         shape = (image.count, self.size, self.size)
         whole = np.ma.MaskedArray(np.zeros(shape, image.array.dtype), mask=np.ones(shape, bool))
@@ -153,14 +155,22 @@ class _Part:
 
 
 def _part_of_tile(job: Job, layer: Layer, tile: Tile, datasets: Datasets) -> _Part | None:
-    """What a layer covers of a tile, in whole pixels; None where that is much of it, or not to be told."""
-    if job.parameters.buffer or job.parameters.padding or job.parameters.algorithm is not None:
+    """What a layer covers of a tile, in whole pixels; None where that is much of it, or not to be told.
+
+    Raises:
+        OutsideData: the one file of an item is elsewhere.
+    """
+    if job.parameters.padding or job.parameters.algorithm is not None:
         return None  # it may look at neighbours
     tms = grid(tile.tile_matrix_set)
     crs, size = tms.rasterio_crs.to_string(), _TILE_SIZE * job.parameters.scale
     if not crs.startswith("EPSG:"):
         return None
     left, bottom, right, top = tms.xy_bounds(Place(tile.x, tile.y, tile.z))
+    if buffer := job.parameters.buffer:  # as rio-tiler does it
+        across, down = (right - left) / size * buffer, (top - bottom) / size * buffer
+        left, bottom, right, top = left - across, bottom - down, right + across, top + down
+        size += round(2 * buffer)
     if layer.bounds is None:
         box = _box_of_file(layer, tile.tile_matrix_set, (right - left) * (top - bottom), datasets)
     else:
@@ -175,6 +185,10 @@ def _part_of_tile(job: Job, layer: Layer, tile: Tile, datasets: Datasets) -> _Pa
     last = math.ceil((box[2] - left) / (right - left) * size) + 1, math.ceil((top - box[1]) / (top - bottom) * size) + 1
     column, row = max(first[0], 0), max(first[1], 0)
     width, height = min(last[0], size) - column, min(last[1], size) - row
+    if layer.bounds is None and (width <= 0 or height <= 0):
+        # rio-tiler compares bounds in the system of the file, which may bend half a world around it.
+        check_tile(tile.tile_matrix_set, tile.z, tile.x, tile.y)
+        raise OutsideData(f"Tile {tile.z}/{tile.x}/{tile.y} is outside the data of item {layer.item!r}.")
     if width <= 0 or height <= 0 or width * height > _PART_OF_TILE * size * size:
         return None
     return _Part((left, bottom, right, top), crs, size, column, row, width, height)
@@ -209,7 +223,7 @@ def _box(of: CRS, to: CRS, bounds: Bounds) -> Bounds | None:
         west, south, east, north = transform_bounds(of, to, *bounds, densify_pts=21)
     except RasterioError:
         return None
-    return west, south, east, north
+    return None if west > east else (west, south, east, north)
 
 
 def _fitted(image: ImageData, first: ImageData) -> np.ma.MaskedArray:
