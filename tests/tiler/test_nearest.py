@@ -336,6 +336,7 @@ def test_of_a_tile_of_half_the_world_only_the_pixels_of_the_item_are_warped(
         image, used = read_image(Job("image", (layer,), select(parameters, ["image"]), parameters, area), datasets)
         assert used == ("i",)
         assert (image.width, image.height) == (size, size)
+        assert image.bounds is not None
         left, bottom, right, top = image.bounds
         x, y = WEB.xy((west + east) / 2, (south + north) / 2)
         rows, columns = np.nonzero(~np.ma.getmaskarray(image.array)[0])

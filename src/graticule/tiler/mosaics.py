@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 from morecantile import Tile as Place
+from rasterio._err import CPLE_BaseError  # rasterio.errors does not name it
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
@@ -221,9 +222,10 @@ def _box(of: CRS, to: CRS, bounds: Bounds) -> Bounds | None:
         return None
     try:
         west, south, east, north = transform_bounds(of, to, *bounds, densify_pts=21)
-    except RasterioError:
+    except (RasterioError, CPLE_BaseError):  # of another planet, or partly in the sky
         return None
-    return None if west > east else (west, south, east, north)
+    is_somewhere = west <= east and all(map(math.isfinite, (west, south, east, north)))
+    return (west, south, east, north) if is_somewhere else None
 
 
 def _fitted(image: ImageData, first: ImageData) -> np.ma.MaskedArray:
