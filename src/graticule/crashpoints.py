@@ -4,13 +4,14 @@ A crash point does nothing unless ``GRATICULE_CRASH_POINT`` names it, as ``name`
 process reaches it), or among several separated by commas. Then the process sends itself SIGKILL, as a power cut or the
 kernel's memory killer would. ``GRATICULE_CRASH_LOG`` names a file that each kill adds a line to, and
 ``GRATICULE_CRASH_TIMES`` how many there may be at each point (default 1), so that restarted processes die so often and
-no more.
+no more. With ``GRATICULE_CRASH_SIGNAL=STOP`` the process stands still instead, as a machine does that is suspended.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 #: Every crash point there is; a test walks them all.
@@ -46,4 +47,5 @@ def reach(name: str) -> None:
             return
         with path.open("a", encoding="utf-8") as file:
             file.write(f"{name} {os.getpid()}\n")
-    os.kill(os.getpid(), signal.SIGKILL)
+    how = signal.SIGSTOP if os.environ.get("GRATICULE_CRASH_SIGNAL") == "STOP" else signal.SIGKILL
+    signal.pthread_kill(threading.get_ident(), how)  # to this thread: it must not go on until another one has heard

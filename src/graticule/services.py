@@ -27,6 +27,7 @@ from graticule.access import (
 from graticule.catalog import Catalog, SqlCatalog
 from graticule.configuration import Configuration, Indexing, forget_collection
 from graticule.database import Connection, Database, open_database
+from graticule.ingestion.backfilling import WordBackfill
 from graticule.ingestion.bulk import BulkIngestion, forget_ingestions
 from graticule.ingestion.bulk.jobs import TASKS as BULK_TASKS
 from graticule.ingestion.collection_assets import CollectionAssets
@@ -39,7 +40,7 @@ from graticule.sources import Sources
 from graticule.storage import AssetStore, ManagedHrefs
 from graticule.tiler import Tiler, check_options
 from graticule.tiler.static_images import forget_images
-from graticule.workflows import Engine
+from graticule.workflows import Engine, Timing
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         sealer = open_sealer(settings)
         database = open_database(settings)
         stack.callback(database.close)
-        engine = Engine(database, worker_name=f"{socket.gethostname()}-{os.getpid()}")
+        lost_after = settings.worker_lost_after
+        engine = Engine(
+            database,
+            worker_name=f"{socket.gethostname()}-{os.getpid()}",
+            timing=Timing(heartbeat=lost_after / 3, stalled=lost_after),
+        )
         catalog = SqlCatalog(
             database,
             strict_queryables=settings.strict_queryables,
@@ -188,4 +194,5 @@ async def open_work(services: Services) -> AsyncIterator[None]:
         BulkWork(**parts, fetcher=fetcher, hrefs=services.hrefs).register()
         services.indexing.register()
         await Refreshing(services.database, services.engine).register()
+        await WordBackfill(services.database, services.engine).register()
         yield

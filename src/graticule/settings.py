@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     api_processes: int | None = Field(
         None, ge=1, le=64, description="How many processes answer HTTP requests. Default: half the cores, at most 4."
     )
+    restart_delay: float = Field(
+        10, ge=0.2, le=300, description="Longest wait before a process that keeps dying is started again, seconds."
+    )
     log_level: str = Field("info", description="debug, info, warning or error.")
 
     # --- secrets
@@ -106,6 +109,13 @@ class Settings(BaseSettings):
     fetch_concurrency: int = Field(4, ge=1, le=64, description="Assets of one item that are fetched at the same time.")
 
     # --- ingestion
+    worker_lost_after: float = Field(
+        30,
+        ge=3,
+        le=3600,
+        description="Seconds without a sign of life after which workers elsewhere take over a worker's jobs; the same"
+        " on every host. A sign is given every third of it.",
+    )
     worker_concurrency: int = Field(16, ge=1, le=256, description="Items that one worker has in hand at a time.")
     conversion_processes: int | None = Field(
         None, ge=1, le=64, description="Conversion processes of a worker. Default: the number of cores."

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -66,14 +67,14 @@ def source() -> Iterator[Source]:
 
 
 @contextmanager
-def worker(served: Served, data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
+def worker(served: Served, data_dir: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
     """A worker on a data folder of its own, as on another host; only the assets are shared."""
     data_dir.mkdir(parents=True, exist_ok=True)
     (data_dir / "assets").symlink_to(served.data_dir / "assets")
     with (data_dir / "worker.log").open("wb") as log:
         process = subprocess.Popen(
             [*GRATICULE, "worker", "--data-dir", str(data_dir)],
-            env=served.environment(),
+            env=served.environment() | env,
             stdout=log,
             stderr=log,
         )
@@ -219,7 +220,7 @@ def test_another_host_takes_over_from_workers_that_are_silent_and_one_that_wakes
     source.files["dead.tif"] = small_geotiff()
     for name in ("slow.tif", "dead.tif"):
         source.gates[name] = threading.Event()
-    env = settings | {"GRATICULE_FETCH_ALLOW": source.host}
+    env = settings | {"GRATICULE_FETCH_ALLOW": source.host, "GRATICULE_WORKER_LOST_AFTER": "6"}
     with Served(tmp_path / "api", "--no-worker", env=env) as served, worker(served, tmp_path / "one") as frozen:
         client = served.client()
         url = f"{served.url}/stac/collections/c/items"
@@ -251,6 +252,48 @@ def test_another_host_takes_over_from_workers_that_are_silent_and_one_that_wakes
             counts = dict(rows(served.data_dir, "SELECT item_id, count(*) FROM blobs GROUP BY 1", served.database_url))
             assert counts == {"slow": 1, "dead": 1, "last": 1}
             assert len(settled(served.data_dir, served.database_url).live) == 3
+
+
+def test_a_worker_that_is_suspended_while_it_writes_holds_the_others_up_for_a_while_only(
+    tmp_path: Path, settings: dict[str, str], source: Source
+) -> None:
+    """It holds the writers' lock then, until the server ends its transaction."""
+    env = settings | {"GRATICULE_FETCH_ALLOW": source.host}
+    stop = {"GRATICULE_CRASH_POINT": "database.commit.before:8", "GRATICULE_CRASH_SIGNAL": "STOP"}
+    stop["GRATICULE_CRASH_LOG"] = str(tmp_path / "stops")  # once and no more
+    with (
+        Served(tmp_path / "api", "--no-worker", env=env) as served,
+        worker(served, tmp_path / "one", **stop) as frozen,
+        ThreadPoolExecutor() as pool,
+    ):
+        client = served.client()
+        url = f"{served.url}/stac/collections"
+        assert client.post(url, json=collection("c")).status_code == 202
+
+        def post(name: str) -> requests.Response:
+            body = item(name, {"image": source.href("a.tif")})
+            return requests.post(f"{url}/c/items", json=body, headers=dict(client.headers), timeout=60)
+
+        posts = [pool.submit(post, f"i{number}") for number in range(6)]
+        until(lambda: psutil.Process(frozen.pid).status() == psutil.STATUS_STOPPED, "a worker that stands still")
+        holders = rows(
+            served.data_dir,
+            "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
+            " WHERE l.locktype = 'advisory' AND l.granted AND a.state = 'idle in transaction'",
+            served.database_url,
+        )
+        assert holders == [(1,)], "it does not hold the lock"
+        posts.append(pool.submit(post, "held-up"))
+        assert client.get(f"{url}/c/items", timeout=5).status_code == 200, "readers do not wait"
+        assert not posts[-1].done()
+        answers = [one.result() for one in posts]
+        assert {answer.status_code for answer in answers} == {202}
+        with worker(served, tmp_path / "two"):
+            assert served.finished(client, answers[-1])["status"] == "Succeeded"
+            frozen.send_signal(signal.SIGCONT)
+            ended = [served.finished(client, answer)["status"] for answer in answers]
+        assert ended == ["Succeeded"] * len(answers)
+        assert len(settled(served.data_dir, served.database_url).live) == len(answers)
 
 
 @pytest.mark.parametrize(

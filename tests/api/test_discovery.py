@@ -47,7 +47,13 @@ async def catalog(admin: Client, services: Services) -> Client:
                 "collection": "naip",
                 "geometry": {"type": "Point", "coordinates": [n, n]},
                 "bbox": [n, n, n, n],
-                "properties": {"datetime": f"2021-0{n + 1}-01T00:00:00Z", "platform": "p", **text},
+                "properties": {
+                    "datetime": f"2021-0{n + 1}-01T00:00:00Z",
+                    "platform": "p",
+                    "mode": "EW" if n == 3 else "IW",
+                    "view:off_nadir": n,
+                    **text,
+                },
                 "links": [],
                 "assets": {},
             }
@@ -269,6 +275,37 @@ async def test_aggregations_of_a_collection_are_of_that_one(catalog: Client) -> 
         found = aggregations(answer)
         assert found["total_count"]["value"] == 0
         assert found["datetime_min"]["value"] is None
+
+
+async def test_declared_properties_can_be_counted(catalog: Client) -> None:
+    """Without an index as with one; of a collection, and of all."""
+    off_nadir = {"name": "view:off_nadir", "definition": {"type": "number"}}
+    mode = {"name": "mode", "definition": {"type": "string"}, "create_index": True}
+    platform = {"name": "platform", "definition": {"type": "string"}}
+    assert (await catalog.post("/stac/collections/naip/queryables", [off_nadir, mode, platform])).status == 201
+    for path in ("/stac", "/stac/collections/naip"):
+        listed = aggregations(await catalog.get(f"{path}/aggregations"))
+        assert listed["off_nadir_frequency"]["frequency_distribution_data_type"] == "numeric"
+        assert listed["mode_frequency"]["frequency_distribution_data_type"] == "string"
+        assert len([name for name in listed if name.startswith("platform")]) == 1
+        asked = "aggregations=mode_frequency,off_nadir_frequency&off_nadir_frequency_interval=2.5"
+        found = aggregations(await catalog.get(f"{path}/aggregate?{asked}"))
+        assert found["mode_frequency"] == {
+            "name": "mode_frequency",
+            "data_type": "string",
+            "buckets": [
+                {"key": "IW", "data_type": "string", "frequency": 3},
+                {"key": "EW", "data_type": "string", "frequency": 1},
+            ],
+            "overflow": 0,
+        }
+        assert found["off_nadir_frequency"]["buckets"] == [
+            {"key": "0.0-2.5", "data_type": "numeric", "frequency": 3, "from": 0.0, "to": 2.5},
+            {"key": "2.5-5.0", "data_type": "numeric", "frequency": 1, "from": 2.5, "to": 5.0},
+        ]
+    assert "mode_frequency" not in aggregations(await catalog.get("/stac/collections/radar/aggregations"))
+    answer = await catalog.get("/stac/collections/radar/aggregate?aggregations=mode_frequency")
+    assert (answer.status, answer.error["target"]) == (400, "aggregations")
 
 
 @pytest.mark.parametrize("name", ["aggregate?aggregations=total_count", "aggregate", "aggregations"])

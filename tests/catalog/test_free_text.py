@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from catalog.conftest import ItemFactory, Put
+from catalog.test_queryables import build
 from graticule.catalog import OnConflict, SqlCatalog
-from graticule.catalog.sql import free_text
+from graticule.catalog.sql import backfill, free_text
+from graticule.catalog.sql.dialects import dialect_of
 from graticule.database import Connection, Database
 from graticule.stac.cql2.evaluation import Filter
 from graticule.stac.free_text import All, AnyOf, Not, Phrase, TextQuery, fields_of, folded, found_in
@@ -158,13 +160,17 @@ def test_a_rare_word_is_looked_up(loaded: Loaded) -> None:
 # --- the tables ------------------------------------------------------------------------------------------------------
 
 
-def check_words(store: Database) -> int:
-    """The tables say what the documents say; answers how many words they have."""
+def check_words(store: Database, *indexed: str) -> int:
+    """The tables say what the documents say, with texts of these names; answers how many words they have."""
 
     def check(tx: Connection) -> int:
         expected = {}
         for pk, coll, doc in tx.all("SELECT i.pk, i.coll, b.doc FROM items i JOIN bodies b ON b.pk = i.pk"):
-            text = folded(fields_of(orjson.loads(doc)["properties"]))
+            properties = orjson.loads(doc)["properties"]
+            found = [properties.get(name) for name in sorted(indexed)]
+            more = [text for one in found for text in (one if isinstance(one, list) else [one])]
+            more = [text for text in more if isinstance(text, str) and not text.startswith("20")]
+            text = folded(fields_of(properties) + more)
             if text:
                 expected[pk] = (coll, text)
         assert {row[0]: (row[1], row[2]) for row in tx.all("SELECT pk, coll, text FROM item_texts")} == expected
@@ -194,6 +200,83 @@ async def test_words_follow_the_items(
     store.write_now(lambda tx: catalog.remove_items(tx, "a", 100))
     store.write_now(lambda tx: catalog.forget_collection(tx, "a"))
     assert check_words(store) == 1
+
+
+# --- words of indexed queryables, and of items from before ------------------------------------------------------------
+
+
+async def found_ids(catalog: SqlCatalog, q: str) -> list[str]:
+    return sorted(item_id for _, item_id in (await catalog.search(parse_search({"q": q, "limit": 100}))).names)
+
+
+async def test_texts_of_indexed_queryables_are_words(
+    store: Database, catalog: SqlCatalog, put: Put, item_factory: ItemFactory
+) -> None:
+    put("a", item_factory("one", {"title": "Forest", "mode": "IW burst", "tags": ["Sea Ice", 5, "2021-01-01"]}))
+    put("a", item_factory("two", {"mode": 5, "made": "2021-02-03T00:00:00Z"}), item_factory("three", {"mode": "é IW"}))
+    put("b", item_factory("far", {"mode": "IW"}, collection="b"))
+    for name in ("mode", "tags", "made"):
+        assert store.write_now(partial(catalog.declare_queryable, collection_id="a", name=name, indexed=True))
+        assert await found_ids(catalog, "ice" if name == "tags" else "2021") == []
+        build(store, catalog, "a", name, slice_size=2)
+    assert check_words_of(store, "a") == {"forest", "iw", "burst", "sea", "ice", "e"}
+    assert await found_ids(catalog, "iw") == ["one", "three"]
+    assert await found_ids(catalog, '"sea ice" AND iw') == ["one"]
+    assert await found_ids(catalog, '"burst sea"') == [], "a phrase is within one field"
+
+    put("a", item_factory("four", {"mode": "new IW", "tags": ["ice"]}))
+    put("a", item_factory("one", {"title": "Forest", "mode": "EW"}), on_conflict=OnConflict.REPLACE)
+    assert await found_ids(catalog, "iw") == ["four", "three"]
+    assert await found_ids(catalog, "ice,ew") == ["four", "one"]
+
+    store.write_now(partial(catalog.declare_queryable, collection_id="a", name="mode", indexed=False))
+    put("a", item_factory("five", {"mode": "IW", "tags": "ice"}))
+    build(store, catalog, "a", "mode", slice_size=2)
+    assert check_words_of(store, "a") == {"forest", "ice"}
+    assert await found_ids(catalog, "ice") == ["five", "four"]
+    store.write_now(partial(catalog.withdraw_queryable, collection_id="a", name="tags"))
+    build(store, catalog, "a", "tags", slice_size=2)
+    assert check_words(store) == 1
+
+
+def check_words_of(store: Database, collection: str) -> set[str]:
+    """The words of one collection."""
+    sql = "SELECT word FROM item_words w JOIN collections c ON c.coll = w.coll WHERE c.id = :id"
+    return {row[0] for row in store.read_now(lambda tx: tx.all(sql, {"id": collection}))}
+
+
+def forget_words(tx: Connection) -> None:
+    """As a database is when the migration that notes the collections has just run."""
+    for table in ("item_texts", "item_words"):
+        tx.execute(f"DELETE FROM {table}")
+    tx.execute("INSERT INTO word_backfills(coll) SELECT coll FROM collstat")
+
+
+async def test_words_of_older_items_are_worked_out_in_slices(
+    store: Database, catalog: SqlCatalog, put: Put, item_factory: ItemFactory
+) -> None:
+    put("a", *(item_factory(f"i{n}", {"title": f"map {n}", "mode": "IW"} if n % 3 else {}) for n in range(10)))
+    put("b", item_factory("one", {"title": "map"}, collection="b"))
+    store.write_now(partial(catalog.declare_queryable, collection_id="a", name="mode", indexed=True))
+    build(store, catalog, "a", "mode")
+    store.write_now(forget_words)
+    assert store.read_now(backfill.waiting) == ["a", "b"]
+    assert await found_ids(catalog, "map") == []
+    put("a", item_factory("new", {"title": "map", "datetime": "2020-01-01T00:00:00Z", "mode": "IW"}))
+    store.write_now(lambda tx: catalog.remove_item(tx, "a", "i4"))
+
+    work = partial(backfill.work_on, dialect=dialect_of(store), collection_id="a", limit=4)
+    done = [store.write_now(work) for _ in range(3)]
+    assert [(one.done, one.total, one.ended) for one in done] == [(4, 10, False), (8, 10, False), (10, 10, True)]
+    assert store.write_now(work).ended, "there is nothing more"
+    assert await found_ids(catalog, "map AND iw") == ["i1", "i2", "i5", "i7", "i8", "new"]
+    assert store.read_now(backfill.waiting) == ["b"]
+    store.write_now(lambda tx: catalog.mark_deleting(tx, "b"))
+    assert store.read_now(backfill.waiting) == []
+    store.write_now(lambda tx: catalog.remove_items(tx, "b", 10))
+    store.write_now(lambda tx: catalog.forget_collection(tx, "b"))
+    assert store.read_now(lambda tx: tx.value("SELECT count(*) FROM word_backfills")) == 0
+    check_words(store, "mode")
 
 
 async def test_a_filter_and_words_hold_together(loaded: Loaded) -> None:

@@ -152,7 +152,7 @@ async def test_a_sorted_search_finds_what_brute_force_finds_in_the_same_order(
     monkeypatch.setattr(plan, "_FEW", few)
     rng = random.Random(few)
     brute, sorter = BruteForce(loaded.world), Sorter(loaded)
-    for n in range(70):
+    for n in range(40):
         query = random_query(rng, loaded.world)
         if query["limit"] < 10:
             query["limit"] = 40

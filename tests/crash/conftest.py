@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -19,19 +20,33 @@ _CHOSEN = os.environ.get("GRATICULE_TEST_DATABASE", "sqlite,postgresql").split("
 class Place:
     """Settings that choose a database, and its server if it has one."""
 
+    kind: str  #: sqlite, postgresql
     env: dict[str, str]
     server: PostgresServer | None = None
 
 
-@pytest.fixture(params=[pytest.param(kind, id=kind) for kind in _CHOSEN])
-def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+@pytest.fixture
+def places(request: pytest.FixtureRequest) -> Iterator[list[Place]]:
     """A fresh database of each kind (``GRATICULE_TEST_DATABASE`` chooses)."""
-    if request.param == "sqlite":
-        yield Place({})
+    quick = {"GRATICULE_RESTART_DELAY": "0.2"}  # what dies so often would be waited for longer and longer
+    places = [Place("sqlite", quick)] if "sqlite" in _CHOSEN else []
+    if "postgresql" not in _CHOSEN:
+        yield places
         return
     server: PostgresServer = request.getfixturevalue("own_postgres")
     with server.emptied_database("template1") as url:
-        yield Place({"GRATICULE_DATABASE_URL": url, "GRATICULE_SECRET_KEY": secrets.token_hex(32)}, server)
+        at = {"GRATICULE_DATABASE_URL": url, "GRATICULE_SECRET_KEY": secrets.token_hex(32)}
+        yield [*places, Place("postgresql", {**quick, **at}, server)]
+
+
+def in_each(places: Sequence[Place], run: Callable[[Place], None]) -> None:
+    """Do the same in each place, side by side: most of the time something is being started, which takes one core."""
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(run, place) for place in places]
+    failures = {place.kind: one.exception() for place, one in zip(places, runs, strict=True)}
+    for kind, failure in failures.items():
+        if failure is not None:
+            raise AssertionError(f"on {kind}: {failure}") from failure
 
 
 @pytest.fixture(scope="module")

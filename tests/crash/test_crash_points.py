@@ -17,7 +17,7 @@ import graticule.services  # noqa: F401
 from acceptance.reading import rows
 from acceptance.serving import Served
 from acceptance.source import Source
-from crash.conftest import Place
+from crash.conftest import Place, in_each
 from crash.torture import Client, check, collection, item, raster
 from graticule.crashpoints import CRASH_POINTS
 from ingestion.bulk_source import catalog, document
@@ -106,16 +106,20 @@ def _wait_for_indexes(client: Client) -> None:
 @pytest.mark.crash
 @pytest.mark.parametrize("points", _pairs(), ids=",".join)
 def test_nothing_promised_is_lost_when_killed_at(
-    points: tuple[str, str], tmp_path: Path, source: Source, place: Place
+    points: tuple[str, str], tmp_path: Path, source: Source, places: list[Place]
 ) -> None:
-    log = tmp_path / "kills"
+    in_each(places, lambda place: _run(tmp_path / place.kind, points, source, place))
+
+
+def _run(folder: Path, points: tuple[str, str], source: Source, place: Place) -> None:
+    log = folder / "kills"
     environment = place.env | {
         "GRATICULE_FETCH_ALLOW": source.host,
         "GRATICULE_CRASH_POINT": ",".join(f"{name}:2" if name.startswith("database") else name for name in points),
         "GRATICULE_CRASH_LOG": str(log),
         "GRATICULE_CRASH_TIMES": str(KILLS),
     }
-    with Served(tmp_path, env=environment) as served:
+    with Served(folder, env=environment) as served:
         client = Client(served)
         _work(client, source)
         result = check(client, source)

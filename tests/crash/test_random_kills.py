@@ -16,7 +16,7 @@ import pytest
 
 from acceptance.serving import Served
 from acceptance.source import Source
-from crash.conftest import Place
+from crash.conftest import Place, in_each
 from crash.torture import Client, check, collection, item, raster
 from postgres_server import PostgresServer
 
@@ -72,12 +72,16 @@ class Killer(threading.Thread):
 
 
 @pytest.mark.crash
-def test_nothing_promised_is_lost_under_random_kills(tmp_path: Path, place: Place) -> None:
+def test_nothing_promised_is_lost_under_random_kills(tmp_path: Path, places: list[Place]) -> None:
+    in_each(places, lambda place: _run(tmp_path / place.kind, place))
+
+
+def _run(folder: Path, place: Place) -> None:
     seed = int(os.environ.get("GRATICULE_TEST_SEED", "7"))
     files = {f"cog{n}.tif": raster(n, driver="COG") for n in range(8)} | {
         "striped.tif": raster(9, driver="GTiff", size=640)
     }
-    with Source(files) as source, Served(tmp_path, env=place.env | {"GRATICULE_FETCH_ALLOW": source.host}) as served:
+    with Source(files) as source, Served(folder, env=place.env | {"GRATICULE_FETCH_ALLOW": source.host}) as served:
         client = Client(served)
         client.send("POST", "collections", collection("kept"))
         killer = Killer(served, place.server, KILLS, seed)
@@ -98,4 +102,6 @@ def test_nothing_promised_is_lost_under_random_kills(tmp_path: Path, place: Plac
         result = check(client, source)
         assert not any(result.values()), f"seed {seed}: {result}\n{served.log_text()[-6000:]}"
         ended = client.settle()
-    logging.getLogger(__name__).warning("%d items, %d promises kept; killed: %s", posted, len(ended), killer.killed)
+    logging.getLogger(__name__).warning(
+        "%s: %d items, %d promises kept; killed: %s", place.kind, posted, len(ended), killer.killed
+    )

@@ -346,3 +346,40 @@ def test_mosaics_merge_as_rio_tilers_first(folder: Path, datasets: Datasets) -> 
     assert used == names
     np.testing.assert_array_equal(np.ma.getmaskarray(image.array), np.ma.getmaskarray(expected))
     np.testing.assert_array_equal(image.array.filled(0), expected.filled(0))
+
+
+@pytest.mark.parametrize("file_format", ["png", "npy"])
+def test_of_a_tile_of_half_the_world_only_the_pixels_of_the_item_are_warped(
+    folder: Path, datasets: Datasets, monkeypatch: pytest.MonkeyPatch, file_format: str
+) -> None:
+    """rio-tiler would warp all of it at the resolution of the file: half a minute, and gigabytes."""
+    from graticule.tiler.mosaics import read_image  # noqa: PLC0415
+
+    monkeypatch.delattr(LayerReader, "_tile")
+    path = folder / "wide.tif"  # 500 km, 3 pixels of the world
+    profile = {"driver": "GTiff", "width": 1000, "height": 1000, "count": 1, "dtype": "uint8", "crs": "EPSG:32633"}
+    with rasterio.open(path, "w", transform=from_origin(300_000, 5_500_000, 500, 500), **profile) as dataset:
+        dataset.write(np.full((1, 1000, 1000), 7, "uint8"))
+    more = [("buffer", "1.5")] if file_format == "npy" else []
+    parameters = parse_parameters([("assets", "image"), ("format", file_format), *more])
+    size = 256 + 3 * len(more)
+    layer = Layer("c", "i", (("image", Source(str(path))),))
+    with Reader(str(path)) as reader:
+        west, south, east, north = reader.get_geographic_bounds(WEB.rasterio_geographic_crs)
+    elsewhere = Tile("WebMercatorQuad", 1, 0, 0)
+    with pytest.raises(OutsideData, match="1/0/0"):
+        read_image(Job("image", (layer,), select(parameters, ["image"]), parameters, elsewhere), datasets)
+    for zoom in (0, 1):
+        tile = WEB.tile((west + east) / 2, (south + north) / 2, zoom)
+        area = Tile("WebMercatorQuad", tile.z, tile.x, tile.y)
+        image, used = read_image(Job("image", (layer,), select(parameters, ["image"]), parameters, area), datasets)
+        assert used == ("i",)
+        assert (image.width, image.height) == (size, size)
+        assert image.bounds is not None
+        left, bottom, right, top = image.bounds
+        x, y = WEB.xy((west + east) / 2, (south + north) / 2)
+        rows, columns = np.nonzero(~np.ma.getmaskarray(image.array)[0])
+        assert 1 <= len(rows) <= 500
+        assert (image.array.data[0][rows, columns] == 7).all()
+        assert abs(columns.mean() - (x - left) / (right - left) * size) <= 1.5
+        assert abs(rows.mean() - (top - y) / (top - bottom) * size) <= 1.5

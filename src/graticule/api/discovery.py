@@ -13,7 +13,7 @@ from graticule.api.documents import JSON, Documents
 from graticule.api.routing import Call, Endpoint, json_response
 from graticule.catalog.aggregating import Aggregation
 from graticule.catalog.collection_search import CollectionPage, find_collections
-from graticule.stac.aggregation import AGGREGATIONS, parse_aggregation
+from graticule.stac.aggregation import AGGREGATIONS, frequency_names, parse_aggregation
 from graticule.stac.collection_search import PARAMETERS, CollectionSearch, parse_collection_search
 from graticule.stac.documents import JsonObject, Link
 
@@ -144,12 +144,17 @@ async def _collections(
 async def list_aggregations(call: Call) -> Response:
     """``GET /stac/aggregations`` and the same of a collection: what can be asked for."""
     path = await _scope(call)
+    properties = await call.services.configuration.countable(call.path.get("collectionId"))
+    declared = {
+        name: (properties[of].data_type, f"How many have which '{of}'.")
+        for name, of in frequency_names(properties).items()
+    }
     return json_response(
         {
             "type": "AggregationCollection",
             "aggregations": [
                 {"name": name, "title": title, **_types(name, data_type)}
-                for name, (data_type, title) in AGGREGATIONS.items()
+                for name, (data_type, title) in {**AGGREGATIONS, **declared}.items()
             ],
             "links": [
                 *_above(call, path),
@@ -184,7 +189,8 @@ async def _aggregate(call: Call, asked: Mapping[str, Any]) -> Response:
     path = await _scope(call)
     if "collectionId" in call.path:
         asked = {**asked, "collections": [call.path["collectionId"]]}
-    found = await call.services.catalog.aggregate(parse_aggregation(asked))
+    properties = await call.services.configuration.countable(call.path.get("collectionId"))
+    found = await call.services.catalog.aggregate(parse_aggregation(asked, properties))
     return json_response(
         {
             "type": "AggregationCollection",

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
+from graticule.catalog.ranges import Ranges
 from graticule.stac.aggregation import AGGREGATIONS
 from graticule.stac.datetimes import DAY
 
@@ -71,13 +72,15 @@ def value(name: str, found: int | str | None) -> Aggregation:
     return Aggregation(name, AGGREGATIONS[name][0], value=found)
 
 
-def terms(name: str, groups: Groups, names: Mapping[Any, str] | None = None) -> Aggregation:
+def terms(
+    name: str, groups: Groups, names: Mapping[Any, str] | None = None, *, data_type: str = "string"
+) -> Aggregation:
     """The most frequent groups first."""
     buckets = [
         Bucket(str(key) if names is None else names[key], count) for key, count in groups.items() if key is not None
     ]
     buckets.sort(key=lambda one: (-one.frequency, one.key))
-    return _shown(name, AGGREGATIONS[name][0], buckets, groups)
+    return _shown(name, data_type, buckets, groups)
 
 
 def cloud_ranges(name: str, groups: Groups) -> Aggregation:
@@ -96,10 +99,22 @@ def times(name: str, groups: Groups, interval: str) -> Aggregation:
     """The intervals that have items, in the order of time; keys are where they begin."""
     merged: dict[datetime, int] = {}
     for units, count in groups.items():
+        if units is None:
+            continue
         begin = _begin(_at(units * UNITS[interval]), interval)
         merged[begin] = merged.get(begin, 0) + count
     buckets = [Bucket(_written(begin), count) for begin, count in sorted(merged.items())]
     return _shown(name, f"interval_{interval}", buckets, groups)
+
+
+def ranges(name: str, groups: Groups, of: Ranges) -> Aggregation:
+    """Every range from the first to the last that has items; keys of the groups are numbers of ranges."""
+    places = [place for place in groups if place is not None]
+    buckets = []
+    for place in range(min(places), max(places) + 1) if places else ():
+        start, end = of.edge(place), of.edge(place + 1)
+        buckets.append(Bucket(f"{start}-{end}", groups.get(place, 0), start, end))
+    return _shown(name, "numeric", buckets, groups)
 
 
 def suitable(first: int, last: int) -> str:

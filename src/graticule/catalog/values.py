@@ -63,6 +63,24 @@ def values_of(item: Mapping[str, Any], name: str) -> list[Value]:  # noqa: PLR09
     return found
 
 
+def texts_of(item: Mapping[str, Any], name: str) -> list[str]:
+    """The texts of an item's property that words are looked for in: itself or its members; times have no words."""
+    properties = item.get("properties")
+    value = descend(properties, name) if isinstance(properties, Mapping) else None
+    members = value if isinstance(value, list) else [value]
+    return [text for text in members if isinstance(text, str) and not _is_time(text)]
+
+
+def _is_time(text: str) -> bool:
+    if not "0" <= text[:1] <= "9":
+        return False
+    try:
+        read_time(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _fits(text: str) -> bool:
     if "\0" in text:
         return False

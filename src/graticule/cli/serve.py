@@ -58,7 +58,7 @@ def serve(
         children += [Child(f"API process {number}", api_command) for number in range(2, settings.api_process_count + 1)]
         if not no_worker:
             children.append(Child("The worker", [*graticule, "worker", *folder, "--quiet"]))
-        return asyncio.run(supervise(children))
+        return asyncio.run(supervise(children, longest_delay=settings.restart_delay))
 
 
 def api(

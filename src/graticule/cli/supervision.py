@@ -21,7 +21,8 @@ UNUSABLE: Final = 2
 #: A stop takes at most this long; then children are killed, seconds.
 STOP_SECONDS: Final = 3.5
 _FIRST_DELAY: Final = 0.2
-_LONGEST_DELAY: Final = 10.0
+#: Seconds; see the setting ``restart_delay``.
+LONGEST_DELAY: Final = 10.0
 #: A child that lived this long was healthy: its next death is a first one, seconds.
 _HEALTHY_SECONDS: Final = 30.0
 
@@ -53,8 +54,14 @@ class Child:
 class Supervisor:
     """Keeps children running until it is told to stop, or one says that it cannot work."""
 
-    def __init__(self, children: Sequence[Child], *, report: Callable[[str], None]) -> None:
-        """Take what to run, and where to say that something died."""
+    def __init__(
+        self, children: Sequence[Child], *, report: Callable[[str], None], longest_delay: float = LONGEST_DELAY
+    ) -> None:
+        """Take what to run, where to say that something died, and how long to wait at most before it is started again.
+
+        The wait begins at 0.2 seconds and doubles with each death of a child that did not live long.
+        """
+        self._longest_delay = longest_delay
         self._children = children
         self._report = report
         self._stop = asyncio.Event()
@@ -90,7 +97,7 @@ class Supervisor:
                 delay = _FIRST_DELAY
             self._report(f"{child.name} ended ({ending}); starting it again in {delay:.1f} s")
             await self._pause(delay)
-            delay = min(delay * 2, _LONGEST_DELAY)
+            delay = min(delay * 2, self._longest_delay)
 
     async def _start(self, child: Child, *, after_crash: bool) -> asyncio.subprocess.Process:
         environment = {**os.environ, "GRATICULE_PARENT_PID": str(os.getpid())}
@@ -120,9 +127,13 @@ class Supervisor:
             return
 
 
-async def supervise(children: Sequence[Child]) -> int:
+async def supervise(children: Sequence[Child], *, longest_delay: float = LONGEST_DELAY) -> int:
     """Keep children running until SIGTERM or SIGINT, telling on stderr what died; answers the exit code."""
-    return await Supervisor(children, report=lambda text: print(f"graticule: {text}", file=sys.stderr)).run()
+
+    def report(text: str) -> None:
+        print(f"graticule: {text}", file=sys.stderr)
+
+    return await Supervisor(children, report=report, longest_delay=longest_delay).run()
 
 
 def on_stop(stop: Callable[[], None]) -> None:

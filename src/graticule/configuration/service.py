@@ -26,6 +26,7 @@ from graticule.configuration.validation import (
 )
 from graticule.database import Connection, Database
 from graticule.errors import InvalidParameter, InvalidRequestBody, NotFound
+from graticule.stac.aggregation import Scale, scale_of
 from graticule.stac.documents import JsonObject
 
 T = TypeVar("T")
@@ -203,6 +204,23 @@ class Configuration:
         found = await self._database.read(store.all_queryables)
         declared = [queryable for collection_id, queryable in found if collection_id in collections]
         return _schemas(declared) | self._found(declared, await self._catalog.property_types())
+
+    async def countable(self, collection_id: str | None) -> dict[str, Scale]:
+        """The declared properties that can be counted by their values, of a collection or of all; and how.
+
+        Those that have an aggregation of their own are left out. Of definitions of one name the oldest stands.
+        """
+        if collection_id is None:
+            collections = {record.id for record in await self._catalog.collections()}
+            found = await self._database.read(store.all_queryables)
+            declared = [queryable for of, queryable in found if of in collections]
+        else:
+            declared = await self._read(collection_id, lambda tx: store.queryables(tx, collection_id))
+        scales: dict[str, Scale] = {}
+        for one in declared:
+            if one["name"] not in BUILT_IN:
+                scales.setdefault(one["name"], scale_of(one["definition"], one.get("data_type")))
+        return scales
 
     # --- inside
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum
 from typing import Any, Final
 
 from graticule.errors import InvalidParameter
@@ -30,10 +33,66 @@ AGGREGATIONS: Final[dict[str, tuple[str, str]]] = {
     ),
 }
 
+#: Aggregations of properties that the extension names without their prefix.
+_SHORT: Final = {
+    "view:off_nadir": "off_nadir_frequency",
+    "view:sun_azimuth": "sun_azimuth_frequency",
+    "view:sun_elevation": "sun_elevation_frequency",
+    "grid:code": "grid_code_frequency",
+}
+
 _INTERVAL: Final = "datetime_frequency_interval"
 _PRECISION: Final = "centroid_geohash_grid_frequency_precision"
 #: Parameters of a search that mean nothing here.
 _MEANINGLESS: Final = frozenset({"limit", "token", "sortby", "fields"})
+
+
+#: A width of ranges: so many digits at most, and none beyond 9 places.
+_WIDTH: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
+
+
+class Scale(Enum):
+    """What the values of a property are, and so how they are put into buckets."""
+
+    TERMS = "terms"  #: each value by itself
+    NUMBERS = "numbers"  #: ranges of equal width
+    INTEGERS = "integers"  #: ranges of whole numbers
+    TIMES = "times"  #: intervals of the calendar
+
+    @property
+    def data_type(self) -> str:
+        """As the extension calls it."""
+        return {Scale.TERMS: "string", Scale.TIMES: "datetime"}.get(self, "numeric")
+
+
+@dataclass(frozen=True, slots=True)
+class Frequency:
+    """A count of the values of one property."""
+
+    property: str
+    scale: Scale
+    #: Of times one of `INTERVALS`, of numbers the width of a range; None: whatever suits the values found.
+    interval: str | Decimal | None = None
+
+
+def scale_of(definition: Mapping[str, Any], data_type: str | None = None) -> Scale:
+    """How the values of a property of this JSON schema are counted; `data_type` where that is silent."""
+    if "enum" in definition or "const" in definition:
+        return Scale.TERMS
+    named = definition.get("type")
+    types = {one for one in (named if isinstance(named, list) else [named]) if isinstance(one, str)} - {"null"}
+    if types and types <= {"number", "integer"}:
+        return Scale.NUMBERS if "number" in types else Scale.INTEGERS
+    if definition.get("format") in {"date-time", "date"}:
+        return Scale.TIMES
+    by_data_type = {"number": Scale.NUMBERS, "timestamp": Scale.TIMES, "date": Scale.TIMES}
+    return Scale.TERMS if types else by_data_type.get(data_type or "", Scale.TERMS)
+
+
+def frequency_names(properties: Mapping[str, Scale]) -> dict[str, str]:
+    """Aggregations over declared properties, by name: ``{property}_frequency`` unless there is a shorter one."""
+    names = {_SHORT.get(name, f"{name}_frequency"): name for name in properties}
+    return {name: of for name, of in names.items() if name not in AGGREGATIONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,34 +105,71 @@ class AggregationRequest:
     interval: str | None = None
     #: Letters of a geohash.
     precision: int = DEFAULT_PRECISION
+    #: Those of `names` that count a declared property.
+    frequencies: Mapping[str, Frequency] = field(default_factory=dict)
 
 
-def parse_aggregation(parameters: Mapping[str, Any]) -> AggregationRequest:
+def parse_aggregation(
+    parameters: Mapping[str, Any], properties: Mapping[str, Scale] | None = None
+) -> AggregationRequest:
     """An `AggregationRequest` from query parameters or a JSON body: those of a search, and ``aggregations``.
+
+    `properties` are those that are declared, which may be counted too.
 
     Raises:
         InvalidParameter: names the parameter and what it takes.
     """
+    properties = properties or {}
+    declared = frequency_names(properties)
     names = parse_names("aggregations", parameters.get("aggregations"))
     if names is None:
-        raise InvalidParameter(f"aggregations: name at least one of {', '.join(AGGREGATIONS)}.", target="aggregations")
+        raise _refused("aggregations", f"name at least one of {_listed(declared)}")
     for name in names:
-        if name not in AGGREGATIONS:
-            raise InvalidParameter(
-                f"aggregations: '{name[:60]}' is not one of {', '.join(AGGREGATIONS)}.", target="aggregations"
-            )
+        if name not in AGGREGATIONS and name not in declared:
+            raise _refused("aggregations", f"'{name[:60]}' is not one of {_listed(declared)}")
     return AggregationRequest(
         names,
         parse_search({name: value for name, value in parameters.items() if name not in _MEANINGLESS}),
-        _interval(parameters.get(_INTERVAL)),
+        _interval(_INTERVAL, parameters.get(_INTERVAL)),
         _precision(parameters.get(_PRECISION)),
+        {
+            name: _frequency(name, declared[name], properties[declared[name]], parameters)
+            for name in names
+            if name in declared
+        },
     )
 
 
-def _interval(value: object) -> str | None:
-    if value is None or value in INTERVALS:
+def _frequency(name: str, of: str, scale: Scale, parameters: Mapping[str, Any]) -> Frequency:
+    parameter = f"{name}_interval"
+    value = parameters.get(parameter)
+    if value is None:
+        return Frequency(of, scale)
+    if scale is Scale.TERMS:
+        raise _refused(parameter, f"'{of}' is neither a number nor a time: each of its values is counted by itself")
+    if scale is Scale.TIMES:
+        return Frequency(of, scale, _interval(parameter, value))
+    text = str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    if not _WIDTH.fullmatch(text) or not Decimal(text):
+        reason = "is not the width of a range: a number above 0, of up to 12 digits and 9 decimals"
+        raise _refused(parameter, f"{str(value)[:40]!r} {reason}")
+    return Frequency(of, scale, Decimal(text))
+
+
+def _listed(declared: Mapping[str, str]) -> str:
+    """Of hundreds of names only the first are told; the endpoint ``aggregations`` has them all."""
+    names = [*AGGREGATIONS, *declared]
+    return ", ".join(names[:40]) + (f" and {len(names) - 40} more (see /aggregations)" if len(names) > 40 else "")
+
+
+def _interval(parameter: str, value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value in INTERVALS):
         return value
-    raise InvalidParameter(f"{_INTERVAL}: {str(value)[:40]!r} is not one of {', '.join(INTERVALS)}.", target=_INTERVAL)
+    raise _refused(parameter, f"{str(value)[:40]!r} is not one of {', '.join(INTERVALS)}")
+
+
+def _refused(parameter: str, reason: str) -> InvalidParameter:
+    return InvalidParameter(f"{parameter}: {reason}.", target=parameter)
 
 
 def _precision(value: object) -> int:

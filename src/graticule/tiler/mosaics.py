@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from rasterio._err import CPLE_BaseError  # rasterio.errors does not name it
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
@@ -18,8 +19,8 @@ from rio_tiler.mosaic.methods.base import MosaicMethodBase
 from rio_tiler.mosaic.methods.defaults import FirstMethod
 from rio_tiler.utils import resize_array
 
-from graticule.errors import OutsideData
-from graticule.tiler.grids import grid
+from graticule.errors import AssetUnreadable, OutsideData
+from graticule.tiler.grids import check_tile, grid
 from graticule.tiler.jobs import Bounds, Box, Job, Layer, Point, Tile
 from graticule.tiler.nearest import Part, bounds_in_set, bounds_of
 from graticule.tiler.reading import Datasets, LayerReader
@@ -31,6 +32,8 @@ _TILE_SIZE: Final = 256
 _MOST_OF_TILE: Final = 0.7
 #: The same, where rio-tiler reads: it takes an item at another resolution then, unless that makes no difference.
 _PART_OF_TILE: Final = 1 / 64
+#: Pixels of its file that a whole tile would take, were the file as large: to warp more takes seconds.
+_MOST_WARPED: Final = 1 << 28
 
 
 class _First(FirstMethod):
@@ -67,11 +70,11 @@ class _Read:
         if self.part is None:
             return self.image
         assert isinstance(job.area, Tile)
-        tms, size = grid(job.area.tile_matrix_set), _TILE_SIZE * job.parameters.scale
+        bounds, size = _frame(job, job.area)
         shape = (self.image.count, size, size)
         around = np.ma.MaskedArray(np.zeros(shape, self.image.array.dtype), mask=np.ones(shape, bool))
         around[:, *self.part.window] = self.image.array
-        found = ImageData(around, bounds=bounds_in_set(job.area), crs=tms.rasterio_crs)
+        found = ImageData(around, bounds=bounds, crs=grid(job.area.tile_matrix_set).rasterio_crs)
         found.band_names = self.image.band_names
         return found
 
@@ -122,14 +125,20 @@ def read_image(job: Job, datasets: Datasets) -> tuple[ImageData, tuple[str, ...]
 
 @lru_cache(maxsize=8192)
 def _box(bounds: Bounds, crs: CRS) -> Bounds | None:
-    """Bounds in degrees in another system; None where it has no coordinates, or for those across the antimeridian."""
+    """Bounds in degrees in another system; as `_transformed`."""
+    return _transformed(_DEGREES, crs, bounds)
+
+
+def _transformed(of: CRS, to: CRS, bounds: Bounds) -> Bounds | None:
+    """Bounds in another system; None where that has no coordinates for them, or they cross the antimeridian."""
     if bounds[0] > bounds[2]:
         return None
     try:
-        left, bottom, right, top = transform_bounds(_DEGREES, crs, *bounds, densify_pts=21)
-    except RasterioError:
+        west, south, east, north = transform_bounds(of, to, *bounds, densify_pts=21)
+    except (RasterioError, CPLE_BaseError):  # of another planet, or partly in the sky
         return None
-    return left, bottom, right, top
+    is_somewhere = west <= east and all(map(math.isfinite, (west, south, east, north)))
+    return (west, south, east, north) if is_somewhere else None
 
 
 def _pixels(box: Bounds, bounds: Bounds, width: int, height: int) -> tuple[int, int, int, int]:
@@ -166,28 +175,70 @@ def _layer(job: Job, at: int, datasets: Datasets) -> _Read:
     reader = LayerReader(layer, job.selection, job.parameters, datasets, job.max_pixels)
     if isinstance(job.area, _POINT):
         return _Read(reader.point(job.area))
-    if isinstance(job.area, Tile) and (part := _part_of_tile(job, layer, job.area)) is not None:
+    if isinstance(job.area, Tile) and (part := _part_of_tile(job, layer, job.area, datasets)) is not None:
         image = reader.part(job.area, part) or _read_alone(job, layer, job.area, part, datasets)
         if image is not None:
             return _Read(image, part)
     return _Read(reader.image(job.area))
 
 
-def _part_of_tile(job: Job, layer: Layer, tile: Tile) -> Part | None:
-    """What a layer covers of a tile, in whole pixels; None where that is nearly all of it, or not to be told."""
-    if layer.bounds is None or job.parameters.buffer or job.parameters.padding:
-        return None
-    if job.parameters.algorithm is not None:
+def _frame(job: Job, tile: Tile) -> tuple[Bounds, int]:
+    """The bounds of a picture of a tile, in its set's system, and its side in pixels; a buffer is part of it."""
+    size, bounds = _TILE_SIZE * job.parameters.scale, bounds_in_set(tile)
+    if buffer := job.parameters.buffer:  # as rio-tiler does it
+        left, bottom, right, top = bounds
+        across, down = (right - left) / size * buffer, (top - bottom) / size * buffer
+        bounds = left - across, bottom - down, right + across, top + down
+        size += round(2 * buffer)
+    return bounds, size
+
+
+def _part_of_tile(job: Job, layer: Layer, tile: Tile, datasets: Datasets) -> Part | None:
+    """What a layer covers of a tile, in whole pixels; None where that is nearly all of it, or not to be told.
+
+    Raises:
+        OutsideData: the one file of an item is elsewhere.
+    """
+    if job.parameters.padding or job.parameters.algorithm is not None:
         return None  # it may look at neighbours
-    tms, size = grid(tile.tile_matrix_set), _TILE_SIZE * job.parameters.scale
-    box = _box(layer.bounds, tms.rasterio_crs)
+    bounds, size = _frame(job, tile)
+    if layer.bounds is None:
+        area = (bounds[2] - bounds[0]) * (bounds[3] - bounds[1])
+        box = _box_of_file(layer, tile.tile_matrix_set, area, datasets)
+    else:
+        box = _box(layer.bounds, grid(tile.tile_matrix_set).rasterio_crs)
     if box is None:
         return None
-    found = _pixels(box, bounds_in_set(tile), size, size)
-    row, last_row, column, last_column = (min(max(place, 0), size) for place in found)
-    if last_row <= row or last_column <= column or (last_row - row) * (last_column - column) > _MOST_OF_TILE * size**2:
+    row, last_row, column, last_column = (min(max(at, 0), size) for at in _pixels(box, bounds, size, size))
+    if last_row <= row or last_column <= column:
+        if layer.bounds is not None:
+            return None
+        # rio-tiler compares bounds in the system of the file, which may bend half a world around it.
+        check_tile(tile.tile_matrix_set, tile.z, tile.x, tile.y)
+        raise OutsideData(f"Tile {tile.z}/{tile.x}/{tile.y} is outside the data of item {layer.item!r}.")
+    part = Part(row, column, last_row - row, last_column - column)
+    return None if part.height * part.width > _MOST_OF_TILE * size**2 else part
+
+
+def _box_of_file(layer: Layer, name: str, area: float, datasets: Datasets) -> Bounds | None:
+    """Where the file of an item that is drawn by itself lies in a tile matrix set.
+
+    None where a tile of this area is read as quickly as a whole, so that its pixels are exactly rio-tiler's.
+    """
+    if len(layer.sources) != 1 or layer.sources[0][1].reader != "raster":
         return None
-    return Part(row, column, last_row - row, last_column - column)
+    try:
+        raster = datasets.raster(layer.sources[0][1].path)
+    except (RasterioError, AssetUnreadable):  # whoever reads it tells why
+        return None
+    dataset, known = raster.dataset, ("box", name)
+    if known not in raster.memory:
+        crs = grid(name).rasterio_crs
+        raster.memory[known] = None if dataset.crs is None else _transformed(dataset.crs, crs, dataset.bounds)
+    box: Bounds | None = raster.memory[known]
+    if box is None or dataset.width * dataset.height * area < _MOST_WARPED * (box[2] - box[0]) * (box[3] - box[1]):
+        return None
+    return box
 
 
 def _read_alone(job: Job, layer: Layer, tile: Tile, part: Part, datasets: Datasets) -> ImageData | None:
@@ -195,12 +246,13 @@ def _read_alone(job: Job, layer: Layer, tile: Tile, part: Part, datasets: Datase
 
     A reader of rio-tiler's would warp all of the tile at the resolution of the item's file.
     """
-    tms, size = grid(tile.tile_matrix_set), _TILE_SIZE * job.parameters.scale
-    crs = tms.rasterio_crs.to_string()
+    bounds, size = _frame(job, tile)
+    crs = grid(tile.tile_matrix_set).rasterio_crs.to_string()
     if not crs.startswith("EPSG:") or part.width * part.height > _PART_OF_TILE * size**2:
         return None
-    box = Box(bounds_of(part, bounds_in_set(tile), size))
-    parameters = replace(job.parameters, coord_crs=crs, dst_crs=crs, width=part.width, height=part.height)
+    box = Box(bounds_of(part, bounds, size))
+    sides = {"width": part.width, "height": part.height, "buffer": 0.0}
+    parameters = replace(job.parameters, coord_crs=crs, dst_crs=crs, **sides)
     return LayerReader(layer, job.selection, parameters, datasets, job.max_pixels).image(box)
 
 

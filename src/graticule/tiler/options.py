@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
-from color_operations import parse_operations
-
 from graticule.errors import InvalidParameter
 from graticule.tiler.expressions import FUNCTIONS, Expression, parse_expression
 from graticule.tiler.parameters import RenderParameters, parse_parameters
@@ -157,6 +155,8 @@ def _outputs(parameters: RenderParameters, expression: Expression | None, known:
 def _check_colors(parameters: RenderParameters, outputs: int | None) -> None:
     if parameters.color_formula is not None:
         try:
+            from color_operations import parse_operations  # noqa: PLC0415 - numpy, which a worker has no other use for
+
             parse_operations(parameters.color_formula)
         except (ValueError, KeyError, IndexError, TypeError) as exc:
             message = f"color_formula: {parameters.color_formula[:80]!r} cannot be read: {str(exc)[:120]}."

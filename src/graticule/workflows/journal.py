@@ -23,6 +23,8 @@ from graticule.stac.datetimes import now_us
 TERMINAL = frozenset({"Succeeded", "Failed", "Canceled"})
 #: The type of operations that build or remove the index of a queryable: their items do not wait to be ingested.
 INDEX_QUERYABLE = "IndexQueryable"
+#: The same of those that work out the words of older items.
+INDEX_WORDS = "IndexWords"
 #: Of an item.
 ITEM_STATES = ("pending", "running", "succeeded", "skipped", "failed", "canceled")
 STATUSES = ("Pending", "Running", "Succeeded", "Canceled", "Canceling", "Failed")
@@ -208,9 +210,9 @@ def unfinished_items(tx: Connection) -> int:
     return int(
         tx.value(
             "SELECT coalesce(sum(total-succeeded-failed-canceled), 0) FROM operations"
-            " WHERE status IN ('Pending', 'Running', 'Canceling') AND type<>:index"
+            " WHERE status IN ('Pending', 'Running', 'Canceling') AND type<>:index AND type<>:words"
             " AND NOT EXISTS (SELECT 1 FROM ingestion_runs r WHERE r.operation=operations.pk)",
-            {"index": INDEX_QUERYABLE},
+            {"index": INDEX_QUERYABLE, "words": INDEX_WORDS},
         )
     )
 

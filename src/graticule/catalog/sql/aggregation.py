@@ -19,11 +19,12 @@ from graticule.catalog.regions import Region
 from graticule.catalog.sql.candidates import SqlCandidates
 from graticule.catalog.sql.dialects import Dialect
 from graticule.catalog.sql.filtering import Conditions
+from graticule.catalog.sql.frequencies import frequency
 from graticule.catalog.sql.searching import plan_of
 from graticule.catalog.sql.words import KEYS
 from graticule.database import Connection
 from graticule.errors import InvalidParameter
-from graticule.stac.aggregation import AggregationRequest
+from graticule.stac.aggregation import AggregationRequest, Frequency, Scale
 
 #: Rows of an index that one request may read: some seconds' work.
 MOST_ROWS: Final = 10_000_000
@@ -71,9 +72,21 @@ def aggregate(
         matches: _Matches = _Everything(tx, dialect, question, conditions, collections)
     else:
         matches = _Matches(tx, dialect, question, conditions, collections)
-    passes = sum(1 for name in request.names if name not in matches.known)
+    passes = sum(_passes(request.frequencies.get(name)) for name in request.names if name not in matches.known)
     matches.find(passes, most_rows, most_footprints, most_documents)
-    return [_ANSWERS[name](matches, name, request) for name in request.names]
+    return [
+        _ANSWERS[name](matches, name, request)
+        if name in _ANSWERS
+        else matches.frequency(name, request.frequencies[name], most_documents)
+        for name in request.names
+    ]
+
+
+def _passes(frequency: Frequency | None) -> int:
+    """How often an aggregation reads the matches; the ends of numbers are always looked for."""
+    if frequency is None or frequency.scale is Scale.TERMS:
+        return 1
+    return 1 if isinstance(frequency.interval, str) else 2
 
 
 class _Matches(SqlCandidates):
@@ -146,6 +159,19 @@ class _Matches(SqlCandidates):
             )
         return self._totals
 
+    def frequency(self, name: str, asked: Frequency, most_documents: int) -> Aggregation:
+        """How many matches have which values of a property."""
+        return frequency(
+            self._tx,
+            self._dialect,
+            name,
+            asked,
+            colls=[one.coll for one in self._collections],
+            parts=self._parts,
+            total=self.totals()[0],
+            most_documents=most_documents,
+        )
+
     def names(self) -> dict[int, str]:
         """Ids of the collections by their numbers."""
         return {row[0]: row[1] for row in self._tx.all("SELECT coll, id FROM collections")}
@@ -217,6 +243,19 @@ class _Everything(_Matches):
         if key == "i.coll":
             return Counter({one.coll: one.n for one in self._collections})
         return super().groups(key)
+
+    def frequency(self, name: str, asked: Frequency, most_documents: int) -> Aggregation:
+        """As above; an index is read in the order of its key."""
+        return frequency(
+            self._tx,
+            self._dialect,
+            name,
+            asked,
+            colls=[one.coll for one in self._collections],
+            parts=None,
+            total=self.totals()[0],
+            most_documents=most_documents,
+        )
 
     def totals(self) -> tuple[int, int | None, int | None]:
         """As above; both ends of the index tell the times."""

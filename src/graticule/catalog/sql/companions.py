@@ -12,9 +12,8 @@ from typing import Final, Protocol
 
 from graticule.catalog.searchable import PreparedItem
 from graticule.catalog.sql.dialects import Dialect
-from graticule.catalog.sql.queryables import ValueIndex
+from graticule.catalog.sql.queryables import ValuesAndWords
 from graticule.catalog.sql.wholes import Wholes
-from graticule.catalog.sql.words import Words
 from graticule.database import Connection
 
 
@@ -36,4 +35,4 @@ class Companion(Protocol):
         ...
 
 
-COMPANIONS: Final[tuple[Companion, ...]] = (ValueIndex(), Words(), Wholes())
+COMPANIONS: Final[tuple[Companion, ...]] = (ValuesAndWords(), Wholes())

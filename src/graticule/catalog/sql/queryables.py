@@ -1,5 +1,7 @@
 """Declared queryables: which there are, and the index of their values (see `graticule.catalog.values`).
 
+Texts that have an index are found by their words too, so whatever makes or removes an index renews those.
+
 An index is built and removed in slices, each in a transaction of the caller. Meanwhile, and from then on, the index
 follows the items as a companion, so a slice only ever adds what was there before it; searches use an index once it is
 whole. All that a search or a writer needs to know is read in its own transaction: there is nothing to be out of date.
@@ -16,6 +18,7 @@ import orjson
 
 from graticule.catalog.base import IndexProgress
 from graticule.catalog.searchable import PreparedItem
+from graticule.catalog.sql import words
 from graticule.catalog.sql.dialects import Dialect
 from graticule.catalog.values import BUILT_IN, UNFIT, values_of
 from graticule.database import Connection
@@ -138,7 +141,7 @@ def work_on(tx: Connection, dialect: Dialect, coll: int, name: str, limit: int) 
         return IndexProgress(0, total, ended=True)
     key = {"coll": coll, "number": row["number"]}
     if row["state"] == State.REMOVING:
-        return _remove_slice(tx, key, limit, declared=bool(row["declared"]))
+        return _remove_slice(tx, dialect, key, limit, declared=bool(row["declared"]))
     beyond = "" if row["reached_t"] is None else "AND (i.t, i.id) < (:t, :id)"
     unread = tx.all(
         _UNREAD.format(beyond=beyond), {"coll": coll, "limit": limit, "t": row["reached_t"], "id": row["reached_id"]}
@@ -146,8 +149,9 @@ def work_on(tx: Connection, dialect: Dialect, coll: int, name: str, limit: int) 
     # Some may be there already: items that came while the index is being built.
     of_name = {"number": row["number"], "pks": dialect.integers(item["pk"] for item in unread)}
     tx.execute(dialect.delete_values_of, of_name)
-    names = {row["number"]: name}
-    _insert(tx, coll, names, ((one["pk"], one["t"], one["id"], orjson.loads(one["doc"])) for one in unread))
+    read_now = [(one["pk"], one["t"], one["id"], orjson.loads(one["doc"])) for one in unread]
+    _insert(tx, coll, {row["number"]: name}, read_now)
+    words.renew(tx, dialect, coll, [(pk, item) for pk, _, _, item in read_now], indexed_names(tx, coll).values())
     read = row["read"] + len(unread)
     if len(unread) < limit:
         _set_state(tx, key, State.WHOLE)
@@ -160,15 +164,20 @@ def work_on(tx: Connection, dialect: Dialect, coll: int, name: str, limit: int) 
     return IndexProgress(read, max(total, read), ended=False)
 
 
-def _remove_slice(tx: Connection, key: Mapping[str, Any], limit: int, *, declared: bool) -> IndexProgress:
+def _remove_slice(
+    tx: Connection, dialect: Dialect, key: Mapping[str, Any], limit: int, *, declared: bool
+) -> IndexProgress:
     of_name = "coll = :coll AND number = :number"
     rows = tx.all(
-        f"SELECT kind, value, text, t, id FROM item_values WHERE {of_name} LIMIT :limit", {**key, "limit": limit}
+        f"SELECT kind, value, text, t, id, pk FROM item_values WHERE {of_name} LIMIT :limit", {**key, "limit": limit}
     )
+    documents = tx.all(dialect.bodies, {"pks": dialect.integers({row["pk"] for row in rows})})
+    items = [(row[0], orjson.loads(row[1])) for row in documents]
+    words.renew(tx, dialect, key["coll"], items, indexed_names(tx, key["coll"]).values())
     tx.execute_many(
         f"DELETE FROM item_values WHERE {of_name}"
         " AND kind = :kind AND value = :value AND text = :text AND t = :t AND id = :id",
-        [{**key, **dict(zip(("kind", "value", "text", "t", "id"), row, strict=True))} for row in rows],
+        [{**key, **dict(zip(("kind", "value", "text", "t", "id"), row[:5], strict=True))} for row in rows],
     )
     if len(rows) == limit:
         return IndexProgress(len(rows), None, ended=False)
@@ -196,28 +205,38 @@ def _insert(
 # --- following the items ---------------------------------------------------------------------------------------------
 
 
-class ValueIndex:
-    """`companions.Companion`: the index follows the items. A collection without one costs a look per batch."""
+class ValuesAndWords:
+    """`companions.Companion`: the index follows the items, and so do their words, which may come from the same names.
+
+    A collection without an index costs a look per batch.
+    """
 
     def added(
         self, tx: Connection, dialect: Dialect, coll: int, pks: Sequence[int], items: Sequence[PreparedItem]
     ) -> None:
         """See `Companion`."""
         del dialect
-        names = {
-            row["number"]: row["name"]
-            for row in tx.all(_OF_COLLECTION, {"coll": coll})
-            if row["state"] in {State.BUILDING, State.WHOLE}
-        }
+        names = indexed_names(tx, coll)
         if names:
             given = ((pk, one.columns.t, one.columns.id, one.item) for pk, one in zip(pks, items, strict=True))
             _insert(tx, coll, names, given)
+        words.add(tx, coll, pks, items, names.values())
 
     def removed(self, tx: Connection, dialect: Dialect, coll: int, pks: Sequence[int]) -> None:
         """See `Companion`."""
         if tx.one(_OF_COLLECTION, {"coll": coll}) is not None:
             tx.execute(dialect.delete_values, {"pks": dialect.integers(pks)})
+        words.remove(tx, dialect, coll, pks)
 
     def forgotten(self, tx: Connection, coll: int) -> None:
-        """See `Companion`."""
+        """See `Companion`; words went with the items."""
         tx.execute("DELETE FROM queryables WHERE coll = :coll", {"coll": coll})
+
+
+def indexed_names(tx: Connection, coll: int) -> dict[int, str]:
+    """The names of a collection that have an index, or get one, by their numbers."""
+    return {
+        row["number"]: row["name"]
+        for row in tx.all(_OF_COLLECTION, {"coll": coll})
+        if row["state"] in {State.BUILDING, State.WHOLE}
+    }

@@ -216,7 +216,7 @@ class SqlCatalog:
             return
         if tx.one("SELECT 1 FROM items WHERE coll = :coll LIMIT 1", {"coll": coll}):
             raise Conflict(f"Collection '{collection_id}' still has items: remove them first.", target=collection_id)
-        for table in ("grid", "collstat", "collections"):
+        for table in ("grid", "collstat", "word_backfills", "collections"):
             tx.execute(f"DELETE FROM {table} WHERE coll = :coll", {"coll": coll})
         for companion in COMPANIONS:
             companion.forgotten(tx, coll)
