@@ -251,8 +251,7 @@ def _read_alone(job: Job, layer: Layer, tile: Tile, part: Part, datasets: Datase
     if not crs.startswith("EPSG:") or part.width * part.height > _PART_OF_TILE * size**2:
         return None
     box = Box(bounds_of(part, bounds, size))
-    sides = {"width": part.width, "height": part.height, "buffer": 0.0}
-    parameters = replace(job.parameters, coord_crs=crs, dst_crs=crs, **sides)
+    parameters = replace(job.parameters, coord_crs=crs, dst_crs=crs, width=part.width, height=part.height, buffer=0.0)
     return LayerReader(layer, job.selection, parameters, datasets, job.max_pixels).image(box)
 
 
