@@ -153,7 +153,11 @@ def test_an_asset_on_another_grid_than_the_items_gets_its_own() -> None:
     ("crs", "older", "newer"),
     [
         ("ESRI:102001", {"proj:epsg": None}, {"proj:code": "ESRI:102001"}),
-        ('PROJCRS["x"]', {"proj:epsg": None, "proj:wkt2": 'PROJCRS["x"]'}, {"proj:code": None, "proj:wkt2": 'PROJCRS["x"]'}),
+        (
+            'PROJCRS["x"]',
+            {"proj:epsg": None, "proj:wkt2": 'PROJCRS["x"]'},
+            {"proj:code": None, "proj:wkt2": 'PROJCRS["x"]'},
+        ),
     ],
 )
 def test_a_crs_without_epsg_code(crs: str, older: dict[str, Any], newer: dict[str, Any]) -> None:
