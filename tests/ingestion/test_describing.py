@@ -1,4 +1,4 @@
-"""What an item lacks is filled in from its rasters; what it says wrongly is told, and nothing that it says is changed."""
+"""What an item lacks is filled in from its rasters; what it says wrongly is told, and nothing of that is changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ FACTS = RasterFacts(
 SITE = "https://stac-extensions.github.io"
 
 
-def item(version: str = "1.0.0", extensions: tuple[str, ...] = (), asset: Any = None, **properties: Any) -> Item:
+def item(version: str = "1.0.0", extensions: tuple[str, ...] = (), asset: Any = None, said: Any = None) -> Item:
+    """`asset` and `said` are more members of its only asset, and of its properties."""
+    image: Any = {"href": "managed:c/a.tif", "type": "image/tiff", **(asset or {})}
     return {
         "type": "Feature",
         "stac_version": version,
@@ -39,9 +41,9 @@ def item(version: str = "1.0.0", extensions: tuple[str, ...] = (), asset: Any = 
         "id": "a",
         "geometry": {"type": "Point", "coordinates": [1, 2]},
         "bbox": [1, 2, 1, 2],
-        "properties": {"datetime": "2024-05-01T10:00:00Z", **properties},
+        "properties": {"datetime": "2024-05-01T10:00:00Z", **(said or {})},
         "links": [],
-        "assets": {"image": {"href": "managed:c/a.tif", "type": "image/tiff", **(asset or {})}},
+        "assets": {"image": image},
     }
 
 
@@ -139,13 +141,13 @@ def test_nothing_that_was_said_is_changed(version: str) -> None:
 
 
 def test_what_the_item_says_of_all_assets_is_not_said_again() -> None:
-    asset = filled(item(**{"proj:epsg": 32618, "proj:shape": [100, 200]}))["assets"]["image"]
+    asset = filled(item(said={"proj:epsg": 32618, "proj:shape": [100, 200]}))["assets"]["image"]
     assert not {"proj:epsg", "proj:shape"} & asset.keys()
     assert "proj:transform" in asset
 
 
 def test_an_asset_on_another_grid_than_the_items_gets_its_own() -> None:
-    asset: Any = filled(item(**{"proj:shape": [1000, 2000]}))["assets"]["image"]
+    asset: Any = filled(item(said={"proj:shape": [1000, 2000]}))["assets"]["image"]
     assert asset["proj:shape"] == [100, 200]
 
 
@@ -204,7 +206,7 @@ def test_a_true_description_is_not_remarked_upon() -> None:
     assert paths(item(asset=said)) == []
     assert paths(filled(item())) == []
     assert paths(filled(item("1.1.0"))) == []
-    assert paths(item(**{"proj:code": "EPSG:32618"})) == []
+    assert paths(item(said={"proj:code": "EPSG:32618"})) == []
 
 
 @pytest.mark.parametrize(
@@ -244,8 +246,8 @@ def test_an_alpha_band_need_not_be_counted() -> None:
 
 def test_the_item_must_be_right_for_one_of_its_rasters() -> None:
     coarse = replace(FACTS, width=100, height=50, transform=(60.0, 0.0, 200_000.0, 0.0, -60.0, 4_000_000.0))
-    document = item(**{"proj:shape": [100, 200]})
+    document = item(said={"proj:shape": [100, 200]})
     document["assets"]["coarse"] = {"href": "managed:c/b.tif"}
     assert compare(document, {"image": FACTS, "coarse": coarse}) == []
-    wrong = item(**{"proj:shape": [10, 20], "proj:epsg": 4326})
+    wrong = item(said={"proj:shape": [10, 20], "proj:epsg": 4326})
     assert sorted(paths(wrong)) == ["properties.proj:epsg", "properties.proj:shape"]
