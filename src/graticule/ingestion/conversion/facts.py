@@ -29,6 +29,8 @@ def facts_of(dataset: Any, size_bytes: int, *, driver: str | None = None) -> Ras
         driver: GDAL's name of the format that it was sent in, where that was another.
     """
     transform = transform_of(dataset)
+    if transform is not None and not all(map(math.isfinite, transform)):
+        transform = None
     gcps, gcp_crs = dataset.gcps
     crs = dataset.crs or (gcp_crs if gcps else None) or None
     return RasterFacts(
@@ -82,8 +84,8 @@ def _band(dataset: Any, index: int) -> BandFacts:
     return BandFacts(
         dtype=dtype,
         nodata=_number(dataset.nodatavals[index], dtype),
-        scale=dataset.scales[index],
-        offset=dataset.offsets[index],
+        scale=_or(dataset.scales[index], 1.0),
+        offset=_or(dataset.offsets[index], 0.0),
         unit=_text(dataset.units[index]),
         description=_text(dataset.descriptions[index]),
         color=dataset.colorinterp[index].name,
@@ -98,6 +100,10 @@ def _number(value: float | None, dtype: str) -> float | int | str | None:
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     is_whole = dtype != "complex_int16" and np.issubdtype(np.dtype(dtype), np.integer) and float(value).is_integer()
     return int(value) if is_whole else float(value)
+
+
+def _or(value: float, default: float) -> float:
+    return float(value) if math.isfinite(value) else default
 
 
 def _text(value: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -50,6 +51,14 @@ class Georeference:
     crs: str | None = None
     #: Height and width of the raster that the transform belongs to.
     shape: tuple[int, int] | None = None
+
+
+def _finite(value: Any) -> float:
+    """A number that JSON has; raises TypeError or ValueError otherwise."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("a number that is not finite")
+    return number
 
 
 class Compression(StrEnum):
@@ -145,11 +154,14 @@ class BandFacts:
     def read(cls, members: Mapping[str, Any]) -> Self:
         """As `asdict` wrote it, taking over no other types than these; raises KeyError, TypeError or ValueError."""
         nodata = members["nodata"]
-        if nodata is not None and not (isinstance(nodata, int | float) or nodata in ("nan", "inf", "-inf")):
+        if not isinstance(nodata, str):
+            nodata = None if nodata is None else nodata if isinstance(nodata, int) else _finite(nodata)
+        elif nodata not in ("nan", "inf", "-inf"):
             raise ValueError("a nodata value that is no number")
         texts = {name: None if members[name] is None else str(members[name]) for name in ("unit", "description")}
-        scale, offset = float(members["scale"]), float(members["offset"])
-        return cls(str(members["dtype"]), nodata, scale, offset, texts["unit"], texts["description"], members["color"])
+        scale, offset = _finite(members["scale"]), _finite(members["offset"])
+        color = str(members["color"])
+        return cls(str(members["dtype"]), nodata, scale, offset, texts["unit"], texts["description"], color)
 
 
 @dataclass(frozen=True)
@@ -179,10 +191,10 @@ class RasterFacts:
         """As `asdict` wrote it, taking over no other types than these; raises KeyError, TypeError or ValueError."""
         transform, bbox, resolution = members["transform"], members["bbox"], members["resolution"]
         if transform is not None:
-            a, b, c, d, e, f = (float(number) for number in transform)
+            a, b, c, d, e, f = (_finite(number) for number in transform)
             transform = (a, b, c, d, e, f)
         if bbox is not None:
-            west, south, east, north = (float(number) for number in bbox)
+            west, south, east, north = (_finite(number) for number in bbox)
             bbox = (west, south, east, north)
         return cls(
             driver=str(members["driver"]),
@@ -194,7 +206,7 @@ class RasterFacts:
             transform=transform,
             size_bytes=int(members["size_bytes"]),
             bbox=bbox,
-            resolution=None if resolution is None else float(resolution),
+            resolution=None if resolution is None else _finite(resolution),
             is_point=bool(members["is_point"]),
             bands=tuple(BandFacts.read(band) for band in members["bands"]),
         )
