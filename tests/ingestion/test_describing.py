@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from graticule.ingestion.conversion.models import BandFacts, RasterFacts
-from graticule.ingestion.describing import compare, facts_by_asset, fill_in
+from graticule.ingestion.describing import compare, compare_files, facts_by_asset, fill_in
 from graticule.stac.documents import Item
 from graticule.stac.validation import core_faults, extension_faults
 from graticule.workflows.journal import StoredAsset
@@ -251,3 +251,14 @@ def test_the_item_must_be_right_for_one_of_its_rasters() -> None:
     assert compare(document, {"image": FACTS, "coarse": coarse}) == []
     wrong = item(said={"proj:shape": [10, 20], "proj:epsg": 4326})
     assert sorted(paths(wrong)) == ["properties.proj:epsg", "properties.proj:shape"]
+
+
+def test_size_and_checksum_of_another_file_are_remarked_upon() -> None:
+    said = {"file:size": 7, "file:checksum": "1220" + "00" * 32}
+    remarks = compare_files(item(asset=said), stored())
+    assert [remark.path for remark in remarks] == ["assets.image.file:checksum", "assets.image.file:size"]
+    assert remarks[1].message == "the COG made of it has 1000 bytes"
+    assert compare_files(item(asset={"file:size": 1000, "file:checksum": f"1220{SHA.upper()}"}), stored()) == []
+    # Another kind of hash cannot be compared.
+    assert compare_files(item(asset={"file:checksum": "d50110" + "00" * 16}), stored()) == []
+    assert compare_files(item(), {}) == []

@@ -18,6 +18,8 @@ from graticule.workflows.journal import StoredAsset
 
 #: What a remark about a raster names as its rule.
 RASTER: Final = "raster"
+#: And one about size and checksum of a file, which is never more than a warning.
+FILE: Final = "file"
 #: Members that follow from the file alone: when another file takes its place, they are no longer what was said of it.
 OF_THE_FILE: Final = ("proj:shape", "proj:transform", "proj:bbox", "file:size", "file:checksum")
 
@@ -73,6 +75,26 @@ def compare(item: Item, facts: Mapping[str, RasterFacts]) -> list[Remark]:
         found = [list(check("properties", properties, raster)) for raster in silent]
         if found and all(found):
             remarks += found[0]
+    return remarks
+
+
+def compare_files(item: Item, stored: Stored) -> list[Remark]:
+    """Say where ``file:size`` and a sha2-256 ``file:checksum`` are not those of the stored file.
+
+    Of a converted one they may well be those of the file that was sent.
+    """
+    remarks: list[Remark] = []
+    for key, asset in item.get("assets", {}).items():
+        if key not in stored:
+            continue
+        file = stored[key][1]
+        checksum = asset.get("file:checksum")
+        is_sha256 = isinstance(checksum, str) and checksum.lower().startswith("1220") and len(checksum) == 68
+        what = "the COG made of it" if file.outcome == "converted" else "the file"
+        if is_sha256 and str(checksum).lower() != f"1220{file.sha256}":
+            remarks.append(Remark(f"assets.{key}.file:checksum", FILE, f"{what} has 1220{file.sha256}"))
+        if asset.get("file:size", file.bytes_out) != file.bytes_out:
+            remarks.append(Remark(f"assets.{key}.file:size", FILE, f"{what} has {file.bytes_out} bytes"))
     return remarks
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from graticule.errors import StacValidationFailed
 from graticule.ingestion.conversion.models import COG_MEDIA_TYPE
-from graticule.ingestion.describing import compare, facts_by_asset, fill_in
+from graticule.ingestion.describing import compare, compare_files, facts_by_asset, fill_in
 from graticule.ingestion.manifests import add_manifests
 from graticule.ingestion.remarks import Remark
 from graticule.settings import Strictness
@@ -50,6 +50,8 @@ def described(
             " out.",
             target=remarks[0].path,
         )
+    if strictness != "off":
+        remarks += compare_files(item, stored)
     return item_document(fill_in(item, stored, facts) if fills_in else item, collection_id, stored), remarks
 
 
