@@ -467,6 +467,6 @@ async def test_a_run_warns_of_items_one_by_one_and_in_a_dry_run_too(services: Se
             entries = await report(services, await ended(services, await started(services, url, dry=dry)))
             found[dry] = {entry.item_id: (entry.code, [w["path"] for w in entry.warnings]) for entry in entries}
     cloud = "properties.eo:cloud_cover"
-    failed = {"broken": ("StacValidationFailed", [])}
+    failed: dict[Any, Any] = {"broken": ("StacValidationFailed", [])}
     assert found[True] == {"bare": (None, [cloud]), "raster": (None, [cloud])} | failed
     assert found[False] == {"bare": (None, [cloud]), "raster": (None, [cloud, "assets.a.proj:shape"])} | failed

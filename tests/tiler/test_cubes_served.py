@@ -298,13 +298,13 @@ def test_a_zarr_store_in_a_folder(running: tuple[Tiled, Source], test_data: Path
     items = f"{catalog.served.url}/stac/collections/{COLLECTION}/items"
     document = cube_item("store", source.href("tmmx.zarr/"), ".zarr")
     assert catalog.served.finished(client, client.post(items, json=document))["status"] == "Succeeded"
-    with xr.open_zarr(folder) as dataset:
+    with xr.open_zarr(folder, chunks=None) as dataset:
         for lon, lat in ((-110.0, 40.0), (-105.2, 44.9)):
             expected = dataset.air_temperature.sel(lon=lon, lat=lat, method="nearest").item()
             query = {"subdataset_name": "air_temperature", "sel": "day=2019-01-21", "sel_method": "nearest"}
             assert value(catalog, "store", lon, lat, **query) == [pytest.approx(expected)]
     zipped = zarr.storage.ZipStore(catalog.file("store", "data"), mode="r")
-    with zipped, xr.open_zarr(zipped) as found, xr.open_zarr(folder) as expected:
+    with zipped, xr.open_zarr(zipped, chunks=None) as found, xr.open_zarr(folder, chunks=None) as expected:
         xr.testing.assert_equal(found, expected)
 
 
