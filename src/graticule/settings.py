@@ -11,7 +11,7 @@ import os
 import platform
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -28,6 +28,9 @@ _HOST_PORT = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\s/:@]+)(?::(\d{1,5}))?$")
 
 # A comma-separated list in the environment; pydantic-settings would otherwise want JSON there.
 CommaList = Annotated[tuple[str, ...], NoDecode]
+
+#: How strictly a kind of rule is applied to items.
+Strictness = Literal["off", "warn", "fail"]
 
 
 #: More API processes than that are for those who ask for them: each takes some 60 MiB.
@@ -128,6 +131,25 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(64_000_000, ge=1000, description="Largest request body, bytes.")
     max_asset_bytes: int = Field(5_000_000_000, ge=1000, description="Largest asset, bytes.")
     max_pending_items: int = Field(1_000_000, ge=1, description="Items that may wait before posts are answered 429.")
+
+    validate_core: Strictness = Field(
+        "fail",
+        description="Items that break the STAC specification: fail refuses them, warn tells of it in the operation's"
+        " report, off does not look.",
+    )
+    validate_extensions: Strictness = Field(
+        "warn", description="Items that break the schema of an extension they name: off, warn or fail."
+    )
+    validate_rasters: Strictness = Field(
+        "warn",
+        description="Items whose projection, shape, bands or media types are not those of their rasters: off, warn or"
+        " fail.",
+    )
+    fill_in: bool = Field(
+        True,
+        description="Add proj:, raster: and file: members that an item lacks, from the files stored; a collection may"
+        " say otherwise with graticule:fill_in.",
+    )
 
     bulk_concurrency: int | None = Field(
         None,

@@ -448,3 +448,25 @@ async def test_signatures_are_in_no_plain_column(services: Services, source: Sou
 
 def _everything(tx: Connection, *, table: str) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in tx.all(f"SELECT * FROM {table}")]
+
+
+async def test_a_run_warns_of_items_one_by_one_and_in_a_dry_run_too(services: Services, source: Source) -> None:
+    eo = "https://stac-extensions.github.io/eo/v1.1.0/schema.json"
+    cloudy = {"datetime": "2024-05-01T00:00:00Z", "eo:cloud_cover": 101}
+    tif = {"href": "./a.tif", "type": "image/tiff", "roles": ["data"], "proj:shape": [1, 2]}
+    source.files["w/bare.json"] = document("bare", stac_extensions=[eo], properties=cloudy)
+    source.files["w/raster.json"] = document("raster", stac_extensions=[eo], properties=cloudy, assets={"a": tif})
+    source.files["w/broken.json"] = document("broken", properties={"datetime": None})
+    source.files["w/a.tif"] = small_geotiff()
+    names = ("bare", "raster", "broken")
+    source.files["w/catalog.json"] = catalog(*(("item", f"./{name}.json") for name in names))
+    async with working(services):
+        found = {}
+        for dry in (True, False):
+            url = source.href("w/catalog.json", signed=False)
+            entries = await report(services, await ended(services, await started(services, url, dry=dry)))
+            found[dry] = {entry.item_id: (entry.code, [w["path"] for w in entry.warnings]) for entry in entries}
+    cloud = "properties.eo:cloud_cover"
+    failed: dict[Any, Any] = {"broken": ("StacValidationFailed", [])}
+    assert found[True] == {"bare": (None, [cloud]), "raster": (None, [cloud])} | failed
+    assert found[False] == {"bare": (None, [cloud]), "raster": (None, [cloud, "assets.a.proj:shape"])} | failed

@@ -214,7 +214,8 @@ async def test_assets_that_are_sent_back_stay_where_they_are(services: Services)
         assert (await patch(services, {"properties": {"x": 1}})).status == "Succeeded"
     assert await live(services) == before
     after = await read(services)
-    assert after["assets"]["a1"] == {"href": before["a1"], "type": "text/plain", "title": "New title"}
+    said = {"href": before["a1"], "type": "text/plain", "title": "New title"}
+    assert said.items() <= after["assets"]["a1"].items()
     assert after["assets"]["a0"]["href"] == before["a0"]
     assert len(bringing.brought) == 2
 

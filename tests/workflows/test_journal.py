@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -233,6 +234,18 @@ def test_stored_assets_are_found_again_and_failed_ones_are_not(book: Journal) ->
     assert book.write(lambda tx: journal.stored_assets(tx, operation.pk, 0)) == {"a": asset("a")}
     book.write(lambda tx: journal.asset_stored(tx, operation.pk, 0, asset("b")))
     assert set(book.write(lambda tx: journal.stored_assets(tx, operation.pk, 0))) == {"a", "b"}
+
+
+def test_a_raster_keeps_its_facts_for_whoever_takes_the_item_over_and_an_item_its_warnings(book: Journal) -> None:
+    operation = book.create()
+    raster = dataclasses.replace(asset("a"), facts={"width": 3, "bands": [{"dtype": "uint8"}]})
+    book.write(lambda tx: journal.asset_stored(tx, operation.pk, 0, raster))
+    assert book.write(lambda tx: journal.stored_assets(tx, operation.pk, 0)) == {"a": raster}
+    warning = {"path": "properties", "rule": "raster", "message": "so"}
+    book.write(lambda tx: journal.end_item(tx, operation.pk, 0, warnings=[warning]))
+    entry = book.write(lambda tx: journal.item(tx, operation.pk, 0))
+    assert entry is not None
+    assert entry.warnings == [warning]
 
 
 def test_crashes_are_counted(book: Journal) -> None:

@@ -72,6 +72,7 @@ def shown_item(entry: ItemEntry, assets: Sequence[AssetEntry]) -> dict[str, Any]
         "seconds": seconds,
         "startTime": None if entry.started is None else rfc3339(entry.started),
         "finishTime": None if entry.finished is None else rfc3339(entry.finished),
+        "warnings": list(entry.warnings) or None,
         "assets": [_asset(asset) for asset in assets],
     }
     return {name: value for name, value in body.items() if value is not None}

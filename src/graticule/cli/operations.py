@@ -112,6 +112,9 @@ def items(
                 else:
                     why = f"  {entry.code}: {entry.message}" if entry.code else ""
                     print(f"{entry.state:<9}  {entry.item_id or entry.source or entry.seq}{why}")
+                    for warning in entry.warnings:
+                        place = warning["path"] or "the Item"
+                        print(f"{'':<9}  warning: {place}: {warning['message']} ({warning['rule']})")
             after = found[-1][0].seq
 
     _run(data_dir, work)

@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,9 +31,11 @@ from graticule.errors import (
     InvalidAssetHref,
     NotFound,
 )
+from graticule.ingestion.collection_rules import CollectionRules
 from graticule.ingestion.conversion import (
     ConversionRequest,
     Outcome,
+    RasterFacts,
     ReferenceRequest,
     SidecarKind,
     georeference_of,
@@ -81,6 +83,7 @@ class ItemWork:
     container: str
     item: Item
     folder: Path  #: for its files, until they are stored
+    rules: CollectionRules = field(default_factory=CollectionRules)  #: of its collection
     kept: Collection[str] = ()  #: keys of assets that are in managed storage already, and stay as they are
     keep_originals: bool = False  #: the source file of a converted asset is stored beside it
 
@@ -185,7 +188,7 @@ class Copier:
         begun = time.monotonic()
         try:
             download = await files.tasks[key]
-            path, outcome = await self._convert(work, key, asset, files)
+            path, outcome, facts = await self._convert(work, key, asset, files)
             if work.keep_originals and outcome is Outcome.CONVERTED:
                 # Before the converted one: once that is journaled, nobody comes back for this.
                 original = original_key(key)
@@ -193,23 +196,25 @@ class Copier:
             manifest = await self._refer(work, key, asset, download)
             # The manifest first: when the asset itself is safe, nothing of it is missing.
             made = [] if manifest is None else [await self._keep_manifest(work, key, asset, download, manifest, begun)]
-            return [*made, await self._keep(work, key, asset, download, path, outcome, begun)]
+            return [*made, await self._keep(work, key, asset, download, path, outcome, begun, facts)]
         except IngestionError as exc:
             named = _named(exc, work.item_id, key)
             if not isinstance(exc, CanceledOperation):
                 await self._database.write(partial(_note_failure, work=work, key=key, error=named))
             raise named from exc
 
-    async def _convert(self, work: ItemWork, key: str, asset: Asset, files: _Files) -> tuple[Path, Outcome]:
-        """The file to store, and what became of it."""
+    async def _convert(
+        self, work: ItemWork, key: str, asset: Asset, files: _Files
+    ) -> tuple[Path, Outcome, RasterFacts | None]:
+        """The file to store, what became of it, and what it is if it was opened."""
         path = self._path(work, key)
         assets = work.item["assets"]
         if self._hrefs.locate(asset["href"], ()) is not None:
-            return path, Outcome.COPIED  # it was looked at when it came in first
+            return path, Outcome.COPIED, None  # it was looked at when it came in first
         if is_store(asset):
-            return path, Outcome.PACKED
+            return path, Outcome.PACKED, None
         if not wants_conversion(key, asset, asset["href"]):
-            return path, Outcome.UNTOUCHED
+            return path, Outcome.UNTOUCHED, None
         sidecars: dict[SidecarKind, Path] = {}
         for kind, other in sidecars_of(key, assets).items():
             try:
@@ -226,10 +231,11 @@ class Copier:
             sidecars=sidecars,
             georeference=georeference_of(work.item, key),
             has_classes=has_classes(asset),
+            profile=work.rules.profile,
         )
         result = await self._patiently(work, partial(self._pool.convert, request))
         crashpoints.reach(_AFTER_CONVERT)
-        return result.path, result.outcome
+        return result.path, result.outcome, result.facts
 
     async def _refer(self, work: ItemWork, key: str, asset: Asset, download: Download) -> Path | None:
         """The manifest of references of a data cube; None where it has none, or the item brings its own."""
@@ -283,7 +289,15 @@ class Copier:
                     ) from exc
 
     async def _keep(
-        self, work: ItemWork, key: str, asset: Asset, download: Download, path: Path, outcome: Outcome, begun: float
+        self,
+        work: ItemWork,
+        key: str,
+        asset: Asset,
+        download: Download,
+        path: Path,
+        outcome: Outcome,
+        begun: float,
+        facts: RasterFacts | None = None,
     ) -> StoredAsset:
         media_type = _media_type(asset, download, outcome)
         name = self._name(work, key, asset, media_type, outcome)
@@ -318,6 +332,7 @@ class Copier:
             sha256=blob.sha256,
             source=redact(asset["href"]),
             milliseconds=round((time.monotonic() - begun) * 1000),
+            facts=None if facts is None else asdict(facts),
         )
 
         def note(tx: Connection) -> None:

@@ -6,12 +6,53 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from graticule.errors import StacValidationFailed
 from graticule.ingestion.conversion.models import COG_MEDIA_TYPE
+from graticule.ingestion.describing import compare, compare_files, facts_by_asset, fill_in
 from graticule.ingestion.manifests import add_manifests
+from graticule.ingestion.remarks import Remark
+from graticule.settings import Strictness
 from graticule.stac.datetimes import now_us, rfc3339
 from graticule.stac.documents import Item
 from graticule.stac.links import stored_form
 from graticule.workflows.journal import StoredAsset
+
+#: Mistakes that a message names.
+_MOST_NAMED = 3
+
+
+def described(
+    item: Item,
+    collection_id: str,
+    stored: Mapping[str, tuple[str, StoredAsset]],
+    *,
+    strictness: Strictness,
+    fills_in: bool,
+) -> tuple[Item, list[Remark]]:
+    """As `item_document`, once the item was held against its rasters; and what is to be told of it.
+
+    Args:
+        item: with its assets as they were sent.
+        collection_id: of its collection.
+        stored: asset key → stored href and asset.
+        strictness: what becomes of an item that describes its rasters wrongly.
+        fills_in: are members added that it lacks?
+
+    Raises:
+        StacValidationFailed: it describes them wrongly, and `strictness` is ``fail``.
+    """
+    facts = facts_by_asset(stored)
+    remarks = [] if strictness == "off" else compare(item, facts)
+    if remarks and strictness == "fail":
+        told = "; ".join(str(remark) for remark in remarks[:_MOST_NAMED])
+        raise StacValidationFailed(
+            f"Item '{item['id']}' does not describe its rasters as they are. {told}. Correct the members, or leave them"
+            " out.",
+            target=remarks[0].path,
+        )
+    if strictness != "off":
+        remarks += compare_files(item, stored)
+    return item_document(fill_in(item, stored, facts) if fills_in else item, collection_id, stored), remarks
 
 
 def item_document(item: Item, collection_id: str, hrefs: Mapping[str, tuple[str, StoredAsset]]) -> Item:

@@ -43,6 +43,7 @@ from graticule.errors import (
 from graticule.ingestion.burying import bury_unnamed, defer_sweep
 from graticule.ingestion.publishing import item_document
 from graticule.ingestion.refreshing import REFRESH
+from graticule.ingestion.remarks import Remark, shown
 from graticule.ingestion.updating import Change, Updater
 from graticule.ingestion.validation import MAX_ITEM_ID, check_collection, check_contents, check_shape
 from graticule.sealing import Sealer
@@ -74,6 +75,7 @@ class _Sent:
     error: GraticuleError | None = None
     ready: PreparedItem | None = None
     sealed: bytes | None = None
+    remarks: Sequence[Remark] = ()  #: of one that is ready; a worker finds those of others itself
 
     @property
     def size(self) -> int:
@@ -224,8 +226,11 @@ class Ingestion:
             operation = journal.create(tx, "UpdateItem", change.collection_id, total=1)
             try:
                 draft = self._updater.draft(tx, change)
-                if draft.is_complete and self._updater.publish(tx, change, draft, operation.id, {}):
-                    defer_sweep(self._engine, tx)
+                remarks: list[Remark] = []
+                if draft.is_complete:
+                    buried, remarks = self._updater.publish(tx, change, draft, operation.id, {})
+                    if buried:
+                        defer_sweep(self._engine, tx)
             except IngestionError as exc:  # raised before anything was written
                 journal.add_items(tx, operation.pk, [(0, change.item_id, None)])
                 journal.end_item(tx, operation.pk, 0, exc)
@@ -233,7 +238,7 @@ class Ingestion:
             sealed = None if draft.is_complete else self._sealer.seal(bytes(change), SUBMISSION)
             journal.add_items(tx, operation.pk, [(0, change.item_id, sealed)])
             if draft.is_complete:
-                journal.end_item(tx, operation.pk, 0)
+                journal.end_item(tx, operation.pk, 0, warnings=shown(remarks))
             else:
                 self._engine.defer(tx, "update_item", [{"operation": operation.pk, "seq": 0}], priority=10)
             return journal.get(tx, operation.id)
@@ -376,9 +381,11 @@ class Ingestion:
         """An item that is wrong, or has nothing to fetch, needs no worker; any other waits sealed for one."""
         self._fold(item, bases)
         try:
-            check_contents(item, self._settings)
-            if not item.get("assets"):
-                return _Sent(seq, item["id"], ready=prepare_item(item_document(item, collection_id, {})))
+            has_assets = bool(item.get("assets"))
+            remarks = check_contents(item, self._settings, remarks=not has_assets)
+            if not has_assets:
+                ready = prepare_item(item_document(item, collection_id, {}))
+                return _Sent(seq, item["id"], ready=ready, remarks=remarks)
             check_searchable(item)
         except ValidityError as exc:
             return _Sent(seq, item["id"], error=exc)
@@ -425,10 +432,11 @@ class Ingestion:
         done = [entry for entry in part if entry.ready is not None and entry.seq not in refused]
         left = [entry for entry in part if entry.ready is None or entry.seq in refused]
         journal.add_items(tx, operation.pk, ((entry.seq, entry.item_id, entry.sealed) for entry in left))
-        journal.add_succeeded(tx, operation.pk, [(entry.seq, entry.item_id) for entry in done])
+        journal.add_succeeded(tx, operation.pk, [(entry.seq, entry.item_id, shown(entry.remarks)) for entry in done])
         for entry in left:
             if entry.sealed is None:
-                journal.end_item(tx, operation.pk, entry.seq, entry.error or refused.get(entry.seq))
+                error = entry.error or refused.get(entry.seq)
+                journal.end_item(tx, operation.pk, entry.seq, error, warnings=shown(entry.remarks))
         return [entry.seq for entry in left if entry.sealed is not None]
 
     def _publish(self, tx: Connection, collection_id: str, entries: Sequence[_Sent]) -> dict[int, GraticuleError]:

@@ -7,7 +7,7 @@ href names a blob of this very item stays in place; every other asset is fetched
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -22,8 +22,11 @@ from graticule.errors import (
     NoRecordsToUpdate,
     PatchValidation,
 )
+from graticule.ingestion.collection_rules import CollectionRules
+from graticule.ingestion.describing import OF_THE_FILE
 from graticule.ingestion.manifests import made_here
-from graticule.ingestion.publishing import item_document
+from graticule.ingestion.publishing import described
+from graticule.ingestion.remarks import Remark
 from graticule.ingestion.validation import check_contents, check_shape
 from graticule.settings import Settings
 from graticule.stac.documents import Item, JsonObject
@@ -104,6 +107,10 @@ class Draft:
     item: Item
     #: Asset key → what stays in place; the other assets have to be fetched.
     kept: Stored
+    #: The assets as they are now.
+    current: Mapping[str, JsonObject]
+    #: What is to be told of it.
+    remarks: Sequence[Remark] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -132,18 +139,23 @@ class Updater:
         if current is None:
             missing = NoRecordsToPatch if change.is_patch else NoRecordsToUpdate
             raise missing(f"Item '{change.item_id}' does not exist in collection '{change.collection_id}'.")
-        item = _changed(change, orjson.loads(current))
-        check_contents(item, self._settings)
+        before = orjson.loads(current)
+        item = _changed(change, before)
+        remarks = check_contents(item, self._settings)
         check_searchable(item)
         kept = {
             key: stored
             for key, asset in item.get("assets", {}).items()
             if (stored := self._in_place(tx, change, key, asset["href"])) is not None
         }
-        return Draft(item, kept)
+        return Draft(item, kept, before.get("assets") or {}, remarks)
 
-    def publish(self, tx: Connection, change: Change, draft: Draft, operation_id: str, fetched: Stored) -> int:
-        """Let readers see the changed item, and bury what it names no more; answers how many blobs that were.
+    def publish(
+        self, tx: Connection, change: Change, draft: Draft, operation_id: str, fetched: Stored
+    ) -> tuple[int, list[Remark]]:
+        """Let readers see the changed item, and bury what it names no more.
+
+        Answers how many blobs that were, and what is to be told of the item.
 
         Args:
             tx: the transaction that the draft was made in.
@@ -154,6 +166,7 @@ class Updater:
 
         Raises:
             InvalidAssetHref: an asset that was to stay has been replaced or deleted meanwhile. Nothing is written.
+            StacValidationFailed: new rasters are not as the item says, and that is not allowed. Nothing is written.
         """
         keys = draft.item.get("assets", {}).keys()
         # A manifest made for a new file takes the place of the one that the item had.
@@ -164,11 +177,20 @@ class Updater:
                 f"Item '{change.item_id}', asset '{key}': its file was replaced or deleted by another request while"
                 " this one was at work: read the item again, and repeat the change."
             )
-        document = prepare_item(item_document(draft.item, change.collection_id, hrefs))
-        self._catalog.put_items(tx, change.collection_id, [document], on_conflict=OnConflict.REPLACE)
+        record = self._catalog.collection_in(tx, change.collection_id)
+        rules = CollectionRules() if record is None else CollectionRules.of(record.doc)
+        fills_in = self._settings.fill_in if rules.fills_in is None else rules.fills_in
+        document, remarks = described(
+            _without_the_old_files(draft, fetched) if fills_in else draft.item,
+            change.collection_id,
+            hrefs,
+            strictness=self._settings.validate_rasters,
+            fills_in=fills_in,
+        )
+        self._catalog.put_items(tx, change.collection_id, [prepare_item(document)], on_conflict=OnConflict.REPLACE)
         ledger.publish(tx, operation_id, change.item_id)
         named = {(hrefs[key][1].container, hrefs[key][1].key) for key in {*keys, *made}}
-        return ledger.bury_item(tx, change.collection_id, change.item_id, keep=named)
+        return ledger.bury_item(tx, change.collection_id, change.item_id, keep=named), [*draft.remarks, *remarks]
 
     def _in_place(self, tx: Connection, change: Change, key: str, href: str) -> tuple[str, StoredAsset] | None:
         """The blob that an href names, if it is one of this item's own."""
@@ -214,6 +236,19 @@ def _changed(change: Change, current: JsonObject) -> Item:
         return check_shape(item, change.collection_id)
     except InvalidInputData as exc:  # a replacement was checked when it was sent
         raise PatchValidation(f"The patch does not leave an Item. {exc.message}", target=exc.target) from exc
+
+
+def _without_the_old_files(draft: Draft, fetched: Stored) -> Item:
+    """The item without what an asset says of the file that it had, where a new file has taken its place."""
+    assets: dict[str, Any] = {**draft.item.get("assets", {})}
+    for key in fetched.keys() & assets.keys() & draft.current.keys():
+        old = draft.current[key]
+        assets[key] = {
+            name: value
+            for name, value in assets[key].items()
+            if not (name in OF_THE_FILE and name in old and old[name] == value)
+        }
+    return {**draft.item, "assets": assets}
 
 
 def _patched_assets(document: JsonObject) -> dict[str, JsonObject]:

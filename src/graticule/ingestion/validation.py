@@ -7,6 +7,7 @@ Two moments: the *shape* is checked when a document is posted (a single Item of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -17,7 +18,10 @@ from graticule.errors import (
     StacValidationFailed,
     TotalAssetsExceeded,
 )
+from graticule.ingestion.collection_rules import check_rules
+from graticule.ingestion.remarks import Remark
 from graticule.settings import Settings
+from graticule.stac import validation as schemas
 from graticule.stac.documents import Collection, Item
 
 MAX_ITEM_ID = 149  # "under 150 characters"
@@ -57,6 +61,7 @@ def check_collection(document: Any) -> Collection:
     if document.get("assets") is None:
         document.pop("assets", None)
     _check_assets(document.get("assets", {}), "Collection")
+    check_rules(document)
     return document  # type: ignore[return-value]  # a plain dict whose shape was just checked
 
 
@@ -91,8 +96,14 @@ def check_shape(document: Any, collection_id: str) -> Item:
     return document  # type: ignore[return-value]  # a plain dict whose shape was just checked
 
 
-def check_contents(item: Item, settings: Settings, *, measured: bool = False) -> None:
-    """The limits and the rules of STAC that need no storage. `measured`: its size is known to be within the limit.
+def check_contents(item: Item, settings: Settings, *, measured: bool = False, remarks: bool = True) -> list[Remark]:
+    """The limits and the rules of STAC that need no storage; answers what is to be told of, but does not matter.
+
+    Args:
+        item: of proper shape.
+        settings: how strict to be.
+        measured: its size is known to be within the limit.
+        remarks: look for what does not matter, too.
 
     Raises:
         ItemSizeExceeded, TotalAssetsExceeded, StacValidationFailed: with a sentence that names the item.
@@ -117,11 +128,14 @@ def check_contents(item: Item, settings: Settings, *, measured: bool = False) ->
     extensions: object = item.get("stac_extensions", [])
     if not isinstance(extensions, list) or not all(isinstance(entry, str) for entry in extensions):
         raise StacValidationFailed(f"{name}: 'stac_extensions' must be a list of URLs.")
+    return _check_schemas(item, name, settings, remarks=remarks)
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------
 
 _LONGEST_SHOWN = 80
+#: Faults that a message names.
+_MOST_NAMED = 3
 _WORDS: dict[type, str] = {str: "text", dict: "an object", list: "a list"}
 
 
@@ -190,6 +204,37 @@ def _check_bbox(item: Item, name: str) -> None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_schemas(item: Item, name: str, settings: Settings, *, remarks: bool) -> list[Remark]:
+    """What the bundled schemas say; an extension that has none is only noted."""
+    looked_for = ("warn", "fail") if remarks else ("fail",)
+    found: list[Remark] = []
+    faults = schemas.core_faults(item) if settings.validate_core in looked_for else []
+    # Of an href that says nothing whoever would fetch it tells: InvalidAssetHref (errors.md).
+    if faults := [fault for fault in faults if not (fault.path.startswith("assets.") and fault.path.endswith(".href"))]:
+        if settings.validate_core == "fail":
+            raise StacValidationFailed(f"{name} is no valid STAC Item. {_sentence(faults)}.", target=faults[0].path)
+        found += [Remark.of(fault) for fault in faults]
+    if settings.validate_extensions in looked_for and item.get("stac_extensions"):
+        faults, unknown = schemas.extension_faults(item)
+        if faults and settings.validate_extensions == "fail":
+            raise StacValidationFailed(
+                f"{name} breaks the rules of an extension that it names. {_sentence(faults)}. Correct the members, or"
+                " drop the extension.",
+                target=faults[0].path,
+            )
+        found += [Remark.of(fault) for fault in faults]
+        found += [
+            Remark("stac_extensions", "unknown extension", f"{url[:200]} is not known here: its rules were not checked")
+            for url in unknown
+        ]
+    return found
+
+
+def _sentence(faults: Sequence[schemas.Fault]) -> str:
+    shown = "; ".join(str(fault) for fault in faults[:_MOST_NAMED])
+    return shown + (f"; and {len(faults) - _MOST_NAMED} more" if len(faults) > _MOST_NAMED else "")
 
 
 def _check_extent(extent: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -27,8 +27,10 @@ from graticule.errors import (
     ItemAlreadyExists,
 )
 from graticule.ingestion.burying import defer_sweep
+from graticule.ingestion.collection_rules import CollectionRules
 from graticule.ingestion.copying import MAX_CRASHES, Copier, ItemWork, staging_folder
-from graticule.ingestion.publishing import item_document
+from graticule.ingestion.publishing import described
+from graticule.ingestion.remarks import Remark, shown
 from graticule.ingestion.service import SUBMISSION
 from graticule.ingestion.updating import Change, Stored, Updater
 from graticule.ingestion.validation import check_contents
@@ -115,14 +117,22 @@ class Workflows:
         crashpoints.reach(_AFTER_BEGIN)
         if work is None:
             return
-        check_contents(work.item, self.settings)
+        remarks = check_contents(work.item, self.settings)
         check_searchable(work.item)
         async with staging_folder(work.folder):
             hrefs = await self._unless_canceled(work, self.copier.copy_assets(work))
-        document = prepare_item(item_document(work.item, work.collection_id, hrefs))
+        document, more = self._described(work, hrefs)
         crashpoints.reach(_BEFORE_PUBLISH)
-        await self.database.write(lambda tx: self._publish(tx, work, document))
+        await self.database.write(lambda tx: self._publish(tx, work, document, [*remarks, *more]))
         crashpoints.reach(_AFTER_PUBLISH)
+
+    def _described(self, work: ItemWork, hrefs: Stored) -> tuple[PreparedItem, list[Remark]]:
+        """The item as it is published, and what is to be told of it."""
+        fills_in = self.settings.fill_in if work.rules.fills_in is None else work.rules.fills_in
+        document, remarks = described(
+            work.item, work.collection_id, hrefs, strictness=self.settings.validate_rasters, fills_in=fills_in
+        )
+        return prepare_item(document), remarks
 
     async def _update(self, attempt: Attempt, operation: int, seq: int) -> None:
         text = await self._submitted(operation, seq)
@@ -206,6 +216,7 @@ class Workflows:
             collection_id=record.id,
             container=record.container,
             item=item,
+            rules=CollectionRules.of(record.doc),
             folder=self.settings.staging_dir / f"{operation.pk}-{seq}-{attempt.job_id}-{attempt.attempts}",
             kept=kept,
         )
@@ -223,22 +234,23 @@ class Workflows:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def _publish(self, tx: Connection, work: ItemWork, document: PreparedItem) -> None:
+    def _publish(self, tx: Connection, work: ItemWork, document: PreparedItem, remarks: Sequence[Remark] = ()) -> None:
         """The one moment in which readers come to see the item."""
         if not self._may_publish(tx, work):
             return
         self.catalog.put_items(tx, work.collection_id, [document], on_conflict=OnConflict.ERROR)
         ledger.publish(tx, work.operation.id, work.item_id)
-        journal.end_item(tx, work.operation.pk, work.seq)
+        journal.end_item(tx, work.operation.pk, work.seq, warnings=shown(remarks))
 
     def _publish_update(self, tx: Connection, work: ItemWork, change: Change, fetched: Stored) -> None:
         """The one moment in which readers come to see the changed item."""
         if not self._may_publish(tx, work):
             return
         draft = self.updater.draft(tx, change)
-        if self.updater.publish(tx, change, draft, work.operation.id, fetched):
+        buried, remarks = self.updater.publish(tx, change, draft, work.operation.id, fetched)
+        if buried:
             defer_sweep(self.engine, tx)
-        journal.end_item(tx, work.operation.pk, work.seq)
+        journal.end_item(tx, work.operation.pk, work.seq, warnings=shown(remarks))
 
     def _may_publish(self, tx: Connection, work: ItemWork) -> bool:
         """Is the item still this attempt's, and neither ended nor cancelled?"""

@@ -91,6 +91,7 @@ class StoredAsset:
     source: str = ""  #: the href without its query
     attempts: int = 1
     milliseconds: int = 0
+    facts: Mapping[str, Any] | None = None  #: of a raster: what it is, as the stored file says
     cube: Mapping[str, Any] | None = None  #: of a manifest: what it says of its data cube; not kept here
 
 
@@ -109,6 +110,7 @@ class ItemEntry:
     finished: int | None
     retriable: bool | None = None  #: of a failure: may the same work succeed later?
     source: str | None = None  #: where its document came from, without the query
+    warnings: Sequence[Mapping[str, str]] = ()  #: what its owner should know: path, rule and message of each
 
     @property
     def is_open(self) -> bool:
@@ -359,26 +361,34 @@ def add_items(tx: Connection, pk: int, items: Iterable[tuple[int, str | None, by
     )
 
 
-def add_succeeded(tx: Connection, pk: int, items: Sequence[tuple[int, str | None]]) -> None:
-    """Write down items, (sequence number, id), that succeeded in this very transaction; ends as `end_item` does."""
+def add_succeeded(
+    tx: Connection, pk: int, items: Sequence[tuple[int, str | None, Sequence[Mapping[str, str]]]]
+) -> None:
+    """Write down items, (sequence number, id, warnings), that succeeded in this very transaction; ends as `end_item` does."""
     if not items:
         return
     now = now_us()
     tx.execute_many(
-        "INSERT INTO operation_items(operation, seq, item_id, state, finished) VALUES(?, ?, ?, 'succeeded', ?)",
-        [(pk, seq, item_id, now) for seq, item_id in items],
+        "INSERT INTO operation_items(operation, seq, item_id, state, finished, warnings)"
+        " VALUES(?, ?, ?, 'succeeded', ?, ?)",
+        [(pk, seq, item_id, now, _packed(warnings)) for seq, item_id, warnings in items],
     )
     tx.execute("UPDATE operations SET succeeded=succeeded+:count WHERE pk=:pk", {"count": len(items), "pk": pk})
     if (operation := by_pk(tx, pk)) is not None:
         end_if_complete(tx, operation)
 
 
-_ENTRY = "seq, item_id, state, code, message, attempts, crashes, started, finished, retriable, source"
+def _packed(warnings: Sequence[Mapping[str, str]]) -> str | None:
+    return json.dumps([dict(warning) for warning in warnings]) if warnings else None
+
+
+_ENTRY = "seq, item_id, state, code, message, attempts, crashes, started, finished, retriable, source, warnings"
 
 
 def _item_entry(row: Row) -> ItemEntry:
     retriable: int | None = row["retriable"]
-    facts: tuple[Any, ...] = (*row[:9], None if retriable is None else bool(retriable), row["source"])
+    warnings = json.loads(row["warnings"] or "[]")
+    facts: tuple[Any, ...] = (*row[:9], None if retriable is None else bool(retriable), row["source"], warnings)
     return ItemEntry(*facts)
 
 
@@ -468,16 +478,17 @@ def end_item(
     *,
     skipped: bool = False,
     keep_failed: bool = False,
+    warnings: Sequence[Mapping[str, str]] = (),
 ) -> Operation | None:
     """The item succeeded, was skipped, or failed for this reason (`CanceledOperation`: was cancelled).
 
     Erases its document, unless that of a failed one is to be kept, and ends the operation with its last item. An item
-    that has ended stays as it is. Answers the operation as it now stands.
+    that has ended stays as it is. `warnings` have path, rule and message. Answers the operation as it now stands.
     """
     state = "succeeded" if error is None else "canceled" if isinstance(error, CanceledOperation) else "failed"
     changed = tx.execute(
-        "UPDATE operation_items SET state=:state, code=:code, message=:message, finished=:now, retriable=:retriable"
-        " WHERE operation=:pk AND seq=:seq AND state IN ('pending', 'running')",
+        "UPDATE operation_items SET state=:state, code=:code, message=:message, finished=:now, retriable=:retriable,"
+        " warnings=:warnings WHERE operation=:pk AND seq=:seq AND state IN ('pending', 'running')",
         {
             "pk": pk,
             "seq": seq,
@@ -485,6 +496,7 @@ def end_item(
             "code": None if error is None else error.code,
             "message": None if error is None else error.message[:_LONGEST_MESSAGE],
             "retriable": _retriable(error),
+            "warnings": _packed(warnings),
             "now": now_us(),
         },
     )
@@ -526,13 +538,13 @@ def asset_stored(tx: Connection, pk: int, seq: int, asset: StoredAsset) -> None:
     """An asset's bytes are safe; a later attempt does not fetch it again."""
     tx.execute(
         "INSERT INTO operation_assets(operation, seq, asset_key, source, outcome, attempts, bytes_in, bytes_out,"
-        " sha256, media_type, container, key, milliseconds) VALUES(:pk, :seq, :asset_key, :source, :outcome, :attempts,"
-        " :bytes_in, :bytes_out, :sha256, :media_type, :container, :key, :milliseconds)"
+        " sha256, media_type, container, key, milliseconds, facts) VALUES(:pk, :seq, :asset_key, :source, :outcome,"
+        " :attempts, :bytes_in, :bytes_out, :sha256, :media_type, :container, :key, :milliseconds, :facts)"
         " ON CONFLICT(operation, seq, asset_key) DO UPDATE SET outcome=excluded.outcome, attempts=excluded.attempts,"
         " code=NULL, message=NULL, bytes_in=excluded.bytes_in, bytes_out=excluded.bytes_out, sha256=excluded.sha256,"
         " media_type=excluded.media_type, container=excluded.container, key=excluded.key,"
-        " milliseconds=excluded.milliseconds",
-        {"pk": pk, "seq": seq, **vars(asset)},
+        " milliseconds=excluded.milliseconds, facts=excluded.facts",
+        {"pk": pk, "seq": seq, **vars(asset), "facts": None if asset.facts is None else json.dumps(dict(asset.facts))},
     )
 
 
@@ -559,10 +571,14 @@ def stored_assets(tx: Connection, pk: int, seq: int) -> dict[str, StoredAsset]:
     """The assets of an item whose bytes are safe, by key."""
     rows = tx.all(
         "SELECT asset_key, outcome, container, key, media_type, bytes_in, bytes_out, sha256, source, attempts,"
-        " milliseconds FROM operation_assets WHERE operation=:pk AND seq=:seq AND outcome<>'failed'",
+        " milliseconds, facts FROM operation_assets WHERE operation=:pk AND seq=:seq AND outcome<>'failed'",
         {"pk": pk, "seq": seq},
     )
-    return {row["asset_key"]: StoredAsset(*row) for row in rows}
+    found = {}
+    for row in rows:
+        members: tuple[Any, ...] = (*row[:-1], None if row["facts"] is None else json.loads(row["facts"]))
+        found[row["asset_key"]] = StoredAsset(*members)
+    return found
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,27 @@ def assert_same_raster(source: Path, result: Path, *, is_placed_by_sidecar: bool
             assert before.tags(band).items() <= after.tags(band).items()
 
 
+def assert_true_facts(result: ConversionResult) -> None:
+    """What the child said of the file, against rasterio's own answers."""
+    facts = result.facts
+    with rasterio.open(result.path) as dataset:
+        assert (facts.width, facts.height, facts.count) == (dataset.width, dataset.height, dataset.count)
+        assert tuple(band.dtype for band in facts.bands) == dataset.dtypes
+        assert tuple(band.scale for band in facts.bands) == dataset.scales
+        assert tuple(band.offset for band in facts.bands) == dataset.offsets
+        assert tuple(band.color for band in facts.bands) == tuple(color.name for color in dataset.colorinterp)
+        for band, nodata in zip(facts.bands, dataset.nodatavals, strict=True):
+            assert band.nodata == nodata or (band.nodata == "nan" and math.isnan(nodata))
+        if facts.transform is None:
+            assert dataset.transform.is_identity
+            return
+        assert facts.transform == tuple(dataset.transform)[:6]
+        assert facts.crs is None or rasterio.CRS.from_user_input(facts.crs) == dataset.crs
+        if not (dataset.transform.b or dataset.transform.d):
+            west, south, east, north = dataset.bounds
+            assert facts.bbox == pytest.approx((west, min(south, north), east, max(south, north)))
+
+
 def _gcps(dataset: Any) -> list[tuple[Any, ...]]:
     return [(point.row, point.col, point.x, point.y, point.z) for point in dataset.gcps[0]]
 
@@ -126,6 +147,7 @@ async def test_every_real_raster_comes_through(
                 assert result.media_type == COG_MEDIA_TYPE
             else:
                 assert result.path == path
+            assert_true_facts(result)
             assert (result.outcome is Outcome.COPIED) == (
                 result.facts.crs is not None and cog_validate(path, quiet=True)[0] and result.path == path
             )

@@ -35,6 +35,7 @@ from graticule.ingestion.burying import defer_sweep
 from graticule.ingestion.conversion import wants_conversion
 from graticule.ingestion.copying import ItemWork, staging_folder
 from graticule.ingestion.publishing import item_document
+from graticule.ingestion.remarks import Remark, shown
 from graticule.ingestion.validation import MAX_ITEM_ID, check_contents
 from graticule.ingestion.workflows import Workflows, last_word
 from graticule.sources import Fetcher, redact
@@ -57,6 +58,7 @@ class _Loaded:
     error: IngestionError | None = None
     #: Of an item with an error, if it has one that can be told.
     item_id: str | None = None
+    remarks: Sequence[Remark] = ()
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ class BulkWork(Workflows):
                 raise loaded.error
             if loaded.item is None:  # cancelled meanwhile, or a row that lost its document
                 raise InternalError(f"The document of item {seq} of the run is missing.")
-            await self._steps(attempt, run, seq, loaded.item)
+            await self._steps(attempt, run, seq, loaded.item, loaded.remarks)
         except InternalIntermittentError:
             raise  # as of a posted item: the engine tries the chunk again
         except IngestionError as exc:
@@ -187,7 +189,7 @@ class BulkWork(Workflows):
                 async with slots:
                     document = await self._fetch(run, seq, base)
             item = ready_item(document, run.operation.collection_id or "", base, self.hrefs)
-            check_contents(item, self.settings)
+            remarks = check_contents(item, self.settings)
             check_searchable(item)
             if run.keep_originals:
                 check_originals(item)
@@ -195,17 +197,19 @@ class BulkWork(Workflows):
             identity = document.get("id") if isinstance(document, dict) else None
             named = isinstance(identity, str) and 0 < len(identity) <= MAX_ITEM_ID
             return _Loaded(error=exc, item_id=identity if named else None)
-        return _Loaded(item=item)
+        return _Loaded(item=item, remarks=remarks)
 
-    async def _steps(self, attempt: Attempt, run: Run, seq: int, item: Item) -> None:
+    async def _steps(self, attempt: Attempt, run: Run, seq: int, item: Item, remarks: Sequence[Remark]) -> None:
         if run.dry:
             if await self.database.write(partial(self._take_up, attempt=attempt, run=run, seq=seq, item=item)):
-                await self._plan(attempt, run, seq, item)
+                await self._plan(attempt, run, seq, item, remarks)
             return
         if not item.get("assets"):
             document = prepare_item(item_document(item, run.operation.collection_id or "", {}))
             await self.database.write(
-                partial(self._straight, attempt=attempt, run=run, seq=seq, item=item, document=document)
+                partial(
+                    self._straight, attempt=attempt, run=run, seq=seq, item=item, document=document, remarks=remarks
+                )
             )
             return
         work = await self.database.write(partial(self._take_up, attempt=attempt, run=run, seq=seq, item=item))
@@ -213,8 +217,10 @@ class BulkWork(Workflows):
             return
         async with staging_folder(work.folder):
             hrefs = await self._unless_canceled(work, self.copier.copy_assets(work))
-        ready = prepare_item(item_document(work.item, work.collection_id, hrefs))
-        await self.database.write(partial(self._publish_bulk, run=run, work=work, document=ready))
+        ready, more = self._described(work, hrefs)
+        await self.database.write(
+            partial(self._publish_bulk, run=run, work=work, document=ready, remarks=[*remarks, *more])
+        )
 
     async def _fetch(self, run: Run, seq: int, url: str) -> Any:
         """An item's document, through the guarded door."""
@@ -263,15 +269,25 @@ class BulkWork(Workflows):
         journal.end_item(tx, run.pk, work.seq, error, keep_failed=True)
 
     def _straight(
-        self, tx: Connection, *, attempt: Attempt, run: Run, seq: int, item: Item, document: PreparedItem
+        self,
+        tx: Connection,
+        *,
+        attempt: Attempt,
+        run: Run,
+        seq: int,
+        item: Item,
+        document: PreparedItem,
+        remarks: Sequence[Remark],
     ) -> None:
         """Publish an item that needs nothing fetched, in one go."""
         work = self._take_up(tx, attempt=attempt, run=run, seq=seq, item=item)
         if work is not None:
             self.catalog.put_items(tx, work.collection_id, [document], on_conflict=OnConflict.ERROR)
-            journal.end_item(tx, run.pk, seq)
+            journal.end_item(tx, run.pk, seq, warnings=shown(remarks))
 
-    def _publish_bulk(self, tx: Connection, *, run: Run, work: ItemWork, document: PreparedItem) -> None:
+    def _publish_bulk(
+        self, tx: Connection, *, run: Run, work: ItemWork, document: PreparedItem, remarks: Sequence[Remark]
+    ) -> None:
         """The one moment in which readers come to see the item, unless its id was taken meanwhile."""
         if not self._may_publish(tx, work):
             return
@@ -282,7 +298,7 @@ class BulkWork(Workflows):
             return
         self.catalog.put_items(tx, work.collection_id, [document], on_conflict=OnConflict.ERROR)
         ledger.publish(tx, work.operation.id, work.item_id)
-        journal.end_item(tx, work.operation.pk, work.seq)
+        journal.end_item(tx, work.operation.pk, work.seq, warnings=shown(remarks))
 
     def _fail(self, tx: Connection, *, attempt: Attempt, pk: int, seq: int, error: IngestionError) -> None:
         """End the item with its error; its document is kept, so that another run can try it again."""
@@ -297,7 +313,7 @@ class BulkWork(Workflows):
 
     # --- a dry run
 
-    async def _plan(self, attempt: Attempt, run: Run, seq: int, item: Item) -> None:
+    async def _plan(self, attempt: Attempt, run: Run, seq: int, item: Item, remarks: Sequence[Remark]) -> None:
         """Ask how large every asset is; the item ends as it would, as far as that can be told."""
         slots = asyncio.Semaphore(self.settings.fetch_concurrency)
         refused: GraticuleError | None = None
@@ -332,6 +348,6 @@ class BulkWork(Workflows):
                 store.planned_asset(
                     tx, run.pk, seq, key, outcome=outcome, source=redact(href), size=size, media_type=media_type
                 )
-            journal.end_item(tx, run.pk, seq, refused, keep_failed=True)
+            journal.end_item(tx, run.pk, seq, refused, keep_failed=True, warnings=shown(remarks))
 
         await self.database.write(note)

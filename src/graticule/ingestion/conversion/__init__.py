@@ -9,6 +9,8 @@ asyncio.
 
 from graticule.ingestion.conversion.decisions import georeference_of, has_classes, sidecars_of, wants_conversion
 from graticule.ingestion.conversion.models import (
+    Compression,
+    ConversionProfile,
     ConversionRequest,
     ConversionResult,
     Georeference,
@@ -19,6 +21,8 @@ from graticule.ingestion.conversion.models import (
 )
 
 __all__ = [
+    "Compression",
+    "ConversionProfile",
     "ConversionRequest",
     "ConversionResult",
     "Georeference",

@@ -1,12 +1,14 @@
 """Owns the making of a COG from an open raster, the check of one that is there, and the proof that nothing was lost.
 
-Runs in the child only. Compression is DEFLATE: every reader of TIFF has it.
+Runs in the child only. Compression is the profile's, and lossless where a raster is no picture that may lose detail;
+by default DEFLATE, which every reader of TIFF has.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ import rasterio
 import rasterio.shutil
 import rasterio.warp
 from rasterio.crs import CRS
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 
 from graticule.errors import CogTransformationError
 from graticule.ingestion.conversion import rasters, tiff
+from graticule.ingestion.conversion.models import Compression, ConversionProfile
 
 #: A COG up to this size is decoded whole before it is taken as it is; of a larger one some blocks of each level.
 _DECODE_ALL_BYTES = 64 << 20
@@ -26,6 +29,9 @@ _SAMPLED_BLOCKS = 32
 #: A conversion up to this size is compared pixel by pixel; of a larger one some pieces of 64 MiB.
 COMPARE_ALL_BYTES = 4 << 30
 _SAMPLED_CHUNKS = 64
+#: Mean difference of the bytes of a lossy picture, at most.
+_MOST_LOSS = 32.0
+_PREDICTED = frozenset({Compression.DEFLATE, Compression.ZSTD, Compression.LZW})
 
 
 def is_cog(path: Path) -> bool:
@@ -55,30 +61,64 @@ def check_cog(path: Path) -> None:
             _decode(dataset)
 
 
-def write_cog(dataset: Any, output: Path, resampling: Resampling, *, threads: int) -> None:
-    """Copy a raster into a new COG, lossless, with overviews.
+def fitting(profile: ConversionProfile, dataset: Any, resampling: Resampling) -> ConversionProfile:
+    """The profile as this raster can have it: what is no picture of 8 bits loses nothing, whatever was chosen.
+
+    JPEG and WEBP are for bytes that are quantities and have no nodata value, which would no longer be exact; JPEG takes
+    one band or three, WEBP three or four. Values that are classes are not for them, nor for LERC types that it has not.
+    """
+    chosen = profile.compression
+    bands = {Compression.JPEG: (1, 3), Compression.WEBP: (3, 4)}.get(chosen)
+    if bands is not None:
+        is_picture = (
+            dataset.count in bands
+            and set(dataset.dtypes) == {"uint8"}
+            and all(value is None for value in dataset.nodatavals)
+            and resampling not in (Resampling.mode, Resampling.nearest)
+            and _bits(dataset) in (None, "8")
+            and (chosen is Compression.WEBP or ColorInterp.alpha not in dataset.colorinterp)
+        )
+        return profile if is_picture else replace(profile, compression=Compression.DEFLATE)
+    if chosen is Compression.LERC:
+        takes = not any(dtype.startswith(("complex", "int64", "uint64")) for dtype in dataset.dtypes)
+        return profile if takes and _bits(dataset) is None else replace(profile, compression=Compression.DEFLATE)
+    return profile
+
+
+def write_cog(
+    dataset: Any, output: Path, resampling: Resampling, *, threads: int, profile: ConversionProfile | None = None
+) -> None:
+    """Copy a raster into a new COG with overviews; lossless, unless the profile is one that loses detail.
 
     Raises:
         CogTransformationError: a pixel cannot be read, or the COG cannot be written.
     """
+    profile = profile or ConversionProfile()
     options: dict[str, Any] = {
         "driver": "COG",
-        "compress": "DEFLATE",
-        "predictor": "YES" if _takes_predictor(dataset, resampling) else "NO",
-        "blocksize": 512,
+        "compress": profile.compression.upper(),
+        "blocksize": profile.block_size,
         "bigtiff": "IF_SAFER",
-        "overview_resampling": resampling.name.upper(),
+        "overview_resampling": resampling.name.upper().replace("_", ""),
         "overviews": "AUTO" if _has_full_pyramid(dataset) else "IGNORE_EXISTING",
         "num_threads": threads,
     }
+    if profile.compression in _PREDICTED:
+        options["predictor"] = "YES" if _takes_predictor(dataset, resampling) else "NO"
+    if profile.compression.is_lossy:
+        options["quality"] = profile.quality
+    if profile.compression is Compression.LERC:
+        options["max_z_error"] = 0
+    if profile.level is not None and profile.compression in (Compression.DEFLATE, Compression.ZSTD):
+        options["level"] = profile.level
     try:
         rasterio.shutil.copy(dataset, output, **options)
     except rasters.GDAL_ERRORS as exc:
         raise rasters.unreadable(exc) from exc
 
 
-def verify(source: Any, path: Path) -> None:
-    """Prove that a COG holds what its source holds.
+def verify(source: Any, path: Path, *, lossy: bool = False) -> None:
+    """Prove that a COG holds what its source holds; of `lossy` pixels, that they are the same picture.
 
     Raises:
         CogTransformationError: pixels or the facts about them differ.
@@ -93,7 +133,7 @@ def verify(source: Any, path: Path) -> None:
             raise CogTransformationError("GDAL did not lay the result out as a COG: supply a COG")
         try:
             for bands, window in _pieces(source):
-                if not np.array_equal(_raw(source, bands, window), _raw(result, bands, window)):
+                if not (_alike if lossy else _equal)(source, result, bands, window):
                     raise CogTransformationError("the pixels of the COG differ from the source's: supply a COG")
                 if bands[0] == 1 and rasters.has_own_mask(source):
                     before, after = source.read_masks(1, window=window), result.read_masks(1, window=window)
@@ -101,6 +141,16 @@ def verify(source: Any, path: Path) -> None:
                         raise CogTransformationError("the mask of the COG differs from the source's: supply a COG")
         except rasters.GDAL_ERRORS as exc:
             raise rasters.unreadable(exc) from exc
+
+
+def _equal(source: Any, result: Any, bands: list[int], window: Any) -> bool:
+    return np.array_equal(_raw(source, bands, window), _raw(result, bands, window))
+
+
+def _alike(source: Any, result: Any, bands: list[int], window: Any) -> bool:
+    """On average within what the poorest quality does to a picture."""
+    before, after = (dataset.read(bands, window=window).astype(np.int16) for dataset in (source, result))
+    return float(np.abs(before - after).mean()) <= _MOST_LOSS
 
 
 def _decode(dataset: Any) -> None:
@@ -118,9 +168,14 @@ def _decode(dataset: Any) -> None:
 
 def _takes_predictor(dataset: Any, resampling: Resampling) -> bool:
     """Differences of neighbours pack quantities better and classes worse; odd bit depths have none."""
-    bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+    bits = _bits(dataset)
     is_complex = dataset.dtypes[0].startswith("complex")
     return bits in (None, "8", "16", "32") and not is_complex and resampling is not Resampling.mode
+
+
+def _bits(dataset: Any) -> str | None:
+    """Of each value, where they are fewer than its type has."""
+    return dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")  # type: ignore[no-any-return]  # rasterio has no types
 
 
 def _has_full_pyramid(dataset: Any) -> bool:

@@ -9,15 +9,29 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
 
 from graticule.errors import CogTransformationError
 from graticule.ingestion.conversion import cogs, rasters
-from graticule.ingestion.conversion.models import Georeference, Outcome, RasterFacts, SidecarKind
+from graticule.ingestion.conversion.facts import facts_of
+from graticule.ingestion.conversion.models import (
+    Compression,
+    ConversionProfile,
+    Georeference,
+    Outcome,
+    RasterFacts,
+    SidecarKind,
+)
 from graticule.ingestion.conversion.sidecars import lay_beside, read_projection, write_georeference
 
 #: Sidecars that add pixels: a COG with one of these beside it is not complete in itself.
 _PIXEL_SIDECARS = frozenset({SidecarKind.OVERVIEWS, SidecarKind.MASK})
+
+#: Those that make no new values.
+_EXACT = (Resampling.nearest, Resampling.mode)
+#: By GDAL's names, which are rasterio's without the underscore.
+_RESAMPLINGS = {each.name.replace("_", ""): each for each in Resampling}
 
 
 def convert(folder: Path, job: dict[str, Any]) -> tuple[Outcome, RasterFacts]:
@@ -37,7 +51,7 @@ def convert(folder: Path, job: dict[str, Any]) -> tuple[Outcome, RasterFacts]:
         _check_references(dataset)
         bare = rasters.placement(dataset)
         rasters.check_place(bare.transform, dataset.shape)
-        facts = rasters.facts_of(dataset, size)
+        facts = facts_of(dataset, size)
         pages = len(dataset.subdatasets)
         needs_sidecars = _needs(dataset, sidecars)
     if pages > 1:
@@ -101,6 +115,8 @@ def _place(raster: Path, driver: str, sidecars: dict[SidecarKind, Path], job: di
 
 
 def _make_cog(raster: Path, driver: str, output: Path, job: dict[str, Any]) -> RasterFacts:
+    said = job["profile"]
+    wanted = ConversionProfile(**{**said, "compression": Compression(said["compression"])})
     with rasters.open_raster(raster, driver) as dataset:
         place = rasters.placement(dataset)
         rasters.check_place(place.transform, dataset.shape)
@@ -109,7 +125,17 @@ def _make_cog(raster: Path, driver: str, output: Path, job: dict[str, Any]) -> R
         resampling = rasters.overview_resampling(
             dataset, roles={role.lower() for role in job["roles"]}, has_classes=job["has_classes"]
         )
-        cogs.write_cog(dataset, output, resampling, threads=job["threads"])
-        cogs.verify(dataset, output)
+        resampling = _chosen(wanted, resampling)
+        profile = cogs.fitting(wanted, dataset, resampling)
+        cogs.write_cog(dataset, output, resampling, threads=job["threads"], profile=profile)
+        cogs.verify(dataset, output, lossy=profile.compression.is_lossy)
     with rasters.open_raster(output, "GTiff") as dataset:
-        return rasters.facts_of(dataset, output.stat().st_size)
+        return facts_of(dataset, output.stat().st_size, driver=driver)
+
+
+def _chosen(wanted: ConversionProfile, fitting: Resampling) -> Resampling:
+    """The profile's resampling, where it fits the values: classes and complex numbers are not averaged."""
+    chosen = None if wanted.overview_resampling is None else _RESAMPLINGS[wanted.overview_resampling]
+    if chosen is None or (fitting in _EXACT and chosen not in _EXACT):
+        return fitting
+    return chosen

@@ -176,6 +176,7 @@ class ConversionPool:
             "sidecars": [kind.value for kind in request.sidecars],
             "georeference": asdict(request.georeference) if request.georeference else None,
             "has_classes": request.has_classes,
+            "profile": asdict(request.profile),
             "max_decoded_bytes": request.max_decoded_bytes,
             "threads": None,  # as many as are free when it begins
         }
@@ -272,8 +273,8 @@ def _result(request: ConversionRequest, answer: dict[str, Any], folder: Path) ->
     _raise_error(request.name, answer)
     try:
         outcome = Outcome(answer["outcome"])
-        facts = _facts(answer["facts"])
-    except (KeyError, TypeError, ValueError) as exc:
+        facts = RasterFacts.read(answer["facts"])
+    except (KeyError, TypeError, ValueError, OverflowError) as exc:
         raise errors.ConversionCrashed("the conversion process answered nonsense") from exc
     if outcome is not Outcome.CONVERTED:
         media_type = COG_MEDIA_TYPE if outcome is Outcome.COPIED else None
@@ -309,20 +310,3 @@ def _take_over(made: Path, output: Path, what: str) -> None:
             shutil.move(made, output)
             return
     raise errors.ConversionCrashed(f"the conversion process left no {what}")
-
-
-def _facts(members: dict[str, Any]) -> RasterFacts:
-    transform = members["transform"]
-    if transform is not None:
-        a, b, c, d, e, f = (float(number) for number in transform)
-        transform = (a, b, c, d, e, f)
-    return RasterFacts(
-        driver=str(members["driver"]),
-        width=int(members["width"]),
-        height=int(members["height"]),
-        count=int(members["count"]),
-        dtype=str(members["dtype"]),
-        crs=None if members["crs"] is None else str(members["crs"]),
-        transform=transform,
-        size_bytes=int(members["size_bytes"]),
-    )

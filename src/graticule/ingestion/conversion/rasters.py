@@ -24,7 +24,8 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window
 
 from graticule.errors import CogTransformationError, EmptyAsset
-from graticule.ingestion.conversion.models import Georeference, RasterFacts
+from graticule.ingestion.conversion.facts import transform_of
+from graticule.ingestion.conversion.models import Georeference
 
 #: What rasterio raises when GDAL cannot: wrapped, or from a copy as it is; SystemError where GDAL gave no reason.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, SystemError)
@@ -137,11 +138,10 @@ def decoded_bytes(dataset: Any) -> int:
 
 
 def placement(dataset: Any) -> Placement:
-    """Read the georeference; an identity transform is GDAL's way to say that there is none."""
+    """Read the georeference."""
     gcps, gcp_crs = dataset.gcps
-    transform = dataset.transform
     return Placement(
-        transform=None if transform == Affine.identity() else transform,
+        transform=transform_of(dataset),
         crs=dataset.crs or None,
         has_gcps=bool(gcps) and bool(gcp_crs),
         has_rpcs=dataset.rpcs is not None,
@@ -183,22 +183,6 @@ def fall_back(known: Placement, projection: CRS | None, said: Georeference | Non
                     "the Item's projection members name a CRS that PROJ does not know: correct proj:code or proj:wkt2"
                 ) from exc
     return Placement(transform=transform, crs=crs, has_gcps=known.has_gcps, has_rpcs=known.has_rpcs)
-
-
-def facts_of(dataset: Any, size_bytes: int) -> RasterFacts:
-    """Sum up an open raster."""
-    known = placement(dataset)
-    crs = known.crs or (dataset.gcps[1] if known.has_gcps else None)
-    return RasterFacts(
-        driver=dataset.driver,
-        width=dataset.width,
-        height=dataset.height,
-        count=dataset.count,
-        dtype=dataset.dtypes[0],
-        crs=_crs_text(crs) if crs else None,
-        transform=None if known.transform is None else tuple(known.transform)[:6],
-        size_bytes=size_bytes,
-    )
 
 
 def overview_resampling(dataset: Any, *, roles: set[str], has_classes: bool) -> Resampling:
@@ -294,8 +278,3 @@ def _has_few_values(dataset: Any) -> bool:
 
 def _itemsize(dtype: str) -> int:
     return 4 if dtype == "complex_int16" else np.dtype(dtype).itemsize
-
-
-def _crs_text(crs: CRS) -> str:
-    authority = crs.to_authority()
-    return ":".join(authority) if authority else str(crs.to_wkt(version="WKT2_2019"))

@@ -165,7 +165,8 @@ def prepare_document(
     settings = rules.settings
     try:
         item = check_shape(document, collection_id)
-        check_contents(item, settings, measured=length * _ROOM_TO_GROW <= settings.max_item_bytes)
+        is_small = length * _ROOM_TO_GROW <= settings.max_item_bytes
+        check_contents(item, settings, measured=is_small, remarks=False)  # a load has no report to tell them in
         loaded, added = _loaded_item(item, collection_id)
         summed = None if keys is None else keys(collection_id)
         return Ready(collection_id, prepare_item(loaded, summed), added)
