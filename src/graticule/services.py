@@ -162,7 +162,7 @@ async def open_work(services: Services) -> AsyncIterator[None]:
 
     settings = services.settings
     async with (
-        Fetcher(settings, credentials=services.sources.credential) as fetcher,
+        Fetcher(settings, credentials=services.sources.credential, locate=services.sources.locate) as fetcher,
         ConversionPool(settings, settings.staging_dir) as pool,
     ):
         copier = Copier(

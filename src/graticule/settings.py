@@ -25,6 +25,8 @@ AUDIENCE = "https://geocatalog.spatio.azure.com"
 
 _HOST_PORT = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\s/:@]+)(?::(\d{1,5}))?$")
 
+_MACHINE_IDENTITIES = ("azure", "azure-default", "aws", "google")
+
 # A comma-separated list in the environment; pydantic-settings would otherwise want JSON there.
 CommaList = Annotated[tuple[str, ...], NoDecode]
 
@@ -88,6 +90,26 @@ class Settings(BaseSettings):
     fetch_idle_timeout: float = Field(8, gt=0, description="Seconds without a byte after which a download is given up.")
     fetch_tries: int = Field(5, ge=1, le=20, description="How often an asset is tried when the failure may pass.")
     fetch_concurrency: int = Field(4, ge=1, le=64, description="Assets of one item that are fetched at the same time.")
+
+    # --- sources
+    local_sources: CommaList = Field(
+        (), description="Folders whose files ingestion may read, once a source of kind LocalFolder is registered."
+    )
+    machine_identity: CommaList = Field(
+        ("azure",),
+        description="Identities of this machine that ingestion sources may use: azure (managed identity),"
+        " azure-default (azure-identity's whole chain), aws, google. Empty: none.",
+    )
+    machine_identity_hosts: CommaList = Field(
+        (),
+        description="host[:port] that this machine's identity may be shown to, beside Azure Blob's, Amazon S3's and"
+        " Google Cloud Storage's own; only by https.",
+    )
+    managed_identities: dict[str, str] = Field(
+        default_factory=dict,
+        description="JSON object from the object id of a managed identity to its resource id: the ones that are listed,"
+        " and then the only ones that sources may name.",
+    )
 
     # --- ingestion
     worker_concurrency: int = Field(16, ge=1, le=256, description="Items that one worker has in hand at a time.")
@@ -153,7 +175,16 @@ class Settings(BaseSettings):
         60, ge=1, description="Life of a signed tile template (sign=true) when the request names no duration."
     )
 
-    @field_validator("trusted_proxies", "audience", "oidc_algorithms", "fetch_allow", mode="before")
+    @field_validator(
+        "trusted_proxies",
+        "audience",
+        "oidc_algorithms",
+        "fetch_allow",
+        "local_sources",
+        "machine_identity",
+        "machine_identity_hosts",
+        mode="before",
+    )
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -167,6 +198,31 @@ class Settings(BaseSettings):
             match = _HOST_PORT.match(entry)
             if not _is_network(entry) and (match is None or not 0 < int(match[2] or 443) < 65536):
                 raise ValueError(f"{entry!r} is neither host[:port] nor a CIDR")
+        return value
+
+    @field_validator("machine_identity_hosts")
+    @classmethod
+    def _check_identity_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            match = _HOST_PORT.match(entry)
+            if match is None or not 0 < int(match[2] or 443) < 65536:
+                raise ValueError(f"{entry!r} is not host[:port]")
+        return value
+
+    @field_validator("machine_identity")
+    @classmethod
+    def _check_machine_identity(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if entry not in _MACHINE_IDENTITIES:
+                raise ValueError(f"{entry!r} is none of {', '.join(_MACHINE_IDENTITIES)}")
+        return value
+
+    @field_validator("local_sources")
+    @classmethod
+    def _check_local_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if not Path(entry).is_absolute() or ".." in Path(entry).parts:
+                raise ValueError(f"{entry!r} is not the absolute path of a folder")
         return value
 
     @field_validator("trusted_proxies")
@@ -226,6 +282,18 @@ class Settings(BaseSettings):
                 "GRATICULE_DATABASE_URL needs GRATICULE_SECRET_KEY beside it, the same on every host: what one seals"
                 " others have to open. Make one with: openssl rand -hex 32"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_local_folders(self) -> Settings:
+        kept = self.data_dir.resolve()
+        for entry in self.local_sources:
+            folder = Path(entry).resolve()
+            if folder.is_relative_to(kept) or kept.is_relative_to(folder):
+                raise ValueError(
+                    f"local_sources: {entry!r} holds, or lies in, the data folder with the catalog's keys:"
+                    " name a folder apart from it"
+                )
         return self
 
     @model_validator(mode="after")

@@ -82,13 +82,14 @@ def is_public(address: Address) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _AllowedHost:
+class AllowedHost:
     """A host of the setting, for all its ports or for one."""
 
     host: str
     port: int | None
 
     def matches(self, href: Href) -> bool:
+        """Is this the host of an href?"""
         return href.host.rstrip(".") == self.host and self.port in (None, href.port)
 
 
@@ -98,12 +99,12 @@ class Guard:
     def __init__(self, settings: Settings) -> None:
         """Read the entries: a CIDR or a bare address is a network, anything else a host with or without port."""
         self._networks: list[Network] = []
-        self._hosts: list[_AllowedHost] = []
+        self._hosts: list[AllowedHost] = []
         for entry in settings.fetch_allow:
             try:
                 self._networks.append(ipaddress.ip_network(entry, strict=False))
             except ValueError:
-                self._hosts.append(_allowed_host(entry))
+                self._hosts.append(allowed_host(entry))
 
     def check(self, href: Href) -> None:
         """Refuse what can be refused before a name is looked up.
@@ -142,7 +143,8 @@ class Guard:
         return any(entry.matches(href) for entry in self._hosts)
 
 
-def _allowed_host(entry: str) -> _AllowedHost:
+def allowed_host(entry: str) -> AllowedHost:
+    """Read ``host[:port]`` of a setting."""
     host, colon, port = entry.rpartition(":")
     if not colon or entry.endswith("]"):
         host, port = entry, ""
@@ -151,4 +153,4 @@ def _allowed_host(entry: str) -> _AllowedHost:
         host = ipaddress.IPv6Address(host).compressed
     elif not host.isascii():
         host = idna.encode(host, uts46=True).decode("ascii")
-    return _AllowedHost(host, int(port) if port else None)
+    return AllowedHost(host, int(port) if port else None)

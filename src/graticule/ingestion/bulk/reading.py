@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urljoin
 
 import orjson
 
@@ -24,7 +23,7 @@ from graticule.errors import (
 )
 from graticule.ingestion.copying import original_key
 from graticule.ingestion.validation import check_shape
-from graticule.sources import parse_href, redact
+from graticule.sources import join, parse_place, redact
 from graticule.stac.documents import Item
 from graticule.storage import ManagedHrefs
 
@@ -81,7 +80,7 @@ def links_of(text: bytes, url: str) -> list[Met]:
 
 def resolved(href: str, base: str) -> str:
     """The absolute form of an href in a document: one that is absolute stays as it was written, byte for byte."""
-    return href if _SCHEME.match(href) else urljoin(base, href)
+    return href if _SCHEME.match(href) else join(base, href)
 
 
 def ready_item(document: Any, collection_id: str, base: str | None, hrefs: ManagedHrefs) -> Item:
@@ -141,7 +140,7 @@ def _met(links: list[Any], url: str) -> Iterator[Met]:
             continue
         target = resolved(href, url)
         try:
-            parse_href(target)
+            parse_place(target)
         except InvalidAssetHref as exc:
             yield Met(target, rel == "item", InvalidStacCatalog(f"{redact(url)} has a bad link. {exc.message}"))
         else:
