@@ -98,7 +98,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         indexing = Indexing(database=database, catalog=catalog, engine=engine)
         issuer = open_issuer(database, sealer, settings)
         hrefs = ManagedHrefs(issuer.catalog_id.replace("-", ""))
-        store = AssetStore.local(settings.assets_dir)
+        store = AssetStore.open(settings)
         updater = Updater(settings=settings, catalog=catalog, hrefs=hrefs)
         engine.declare(*TASKS, *BULK_TASKS)
         tiler = await stack.enter_async_context(

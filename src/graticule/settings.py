@@ -23,6 +23,8 @@ from graticule.errors import SettingsError
 #: The audience that Planetary Computer Pro clients ask a token for.
 AUDIENCE = "https://geocatalog.spatio.azure.com"
 
+#: ``s3://bucket/prefix`` or ``az://container/prefix``: a name that is legal there, and harmless segments.
+_STORAGE_URL = re.compile(r"^(s3|az)://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/(?!\.{1,2}(/|$))[A-Za-z0-9_.=-]{1,100})*/?$")
 _HOST_PORT = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\s/:@]+)(?::(\d{1,5}))?$")
 
 _MACHINE_IDENTITIES = ("azure", "azure-default", "aws", "google")
@@ -47,6 +49,15 @@ class Settings(BaseSettings):
         None,
         description="Address of a PostgreSQL database, postgresql://user:password@host/name, for several hosts on one"
         " catalog; needs GRATICULE_SECRET_KEY. Default: a SQLite file in the data folder.",
+    )
+    storage_url: str | None = Field(
+        None,
+        description="Where managed assets lie: s3://bucket/prefix or az://container/prefix (Azure Blob), with the"
+        " credentials of the environment (AWS_*, AZURE_*) or of the host's role. Default: a folder in the data folder.",
+    )
+    storage_endpoint: str | None = Field(
+        None,
+        description="Address of a storage service that is not the cloud's own: MinIO, Azurite, a private endpoint.",
     )
     public_url: str | None = Field(
         None, description="Base URL that clients see, when a proxy stands in front. Default: the request's own."
@@ -242,6 +253,27 @@ class Settings(BaseSettings):
             raise ValueError("must be an absolute http(s) URL without user or query")
         return value.rstrip("/")
 
+    @field_validator("storage_url")
+    @classmethod
+    def _check_storage_url(cls, value: str | None) -> str | None:
+        if value is None or value == "":
+            return None
+        if not _STORAGE_URL.match(value):
+            raise ValueError(
+                "must be s3://bucket/prefix or az://container/prefix, prefix optional; credentials and the name of an"
+                " Azure account come from the environment (AWS_*, AZURE_STORAGE_*)"
+            )
+        return value.rstrip("/")
+
+    @field_validator("storage_endpoint")
+    @classmethod
+    def _check_storage_endpoint(cls, value: str | None) -> str | None:
+        if value is None or value == "":
+            return None
+        if not re.match(r"^https?://[^/?#@\s]+(/[^?#\s]*)?$", value):
+            raise ValueError("must be an http(s) URL without user or query")
+        return value.rstrip("/")
+
     @field_validator("database_url")
     @classmethod
     def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
@@ -297,6 +329,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _check_endpoint(self) -> Settings:
+        if self.storage_endpoint is not None and self.storage_url is None:
+            raise ValueError("GRATICULE_STORAGE_ENDPOINT is of use beside GRATICULE_STORAGE_URL only: name the bucket")
+        return self
+
+    @model_validator(mode="after")
     def _check_identity(self) -> Settings:
         if not self.audience:
             raise ValueError("audience: at least one is needed")
@@ -326,7 +364,7 @@ class Settings(BaseSettings):
 
     @property
     def assets_dir(self) -> Path:
-        """The root of the local managed storage."""
+        """The root of the local managed storage; not used beside ``storage_url``."""
         return self.data_dir / "assets"
 
     @property
