@@ -66,9 +66,7 @@ class AssetStore:
         Raises:
             SettingsError: the environment does not fit ``GRATICULE_STORAGE_URL``.
         """
-        return (
-            cls.local(settings.assets_dir) if settings.storage_url is None else cls(buckets.open_bucket(settings))
-        )
+        return cls.local(settings.assets_dir) if settings.storage_url is None else cls(buckets.open_bucket(settings))
 
     @classmethod
     def local(cls, root: Path) -> Self:
