@@ -261,7 +261,7 @@ async def test_a_bucket_of_google_is_read_with_signed_requests(
     signature = bytes.fromhex(given.pop("X-Goog-Signature"))
     query = urlencode(sorted(given.items()), quote_via=quote, safe="~")
     # An emulator, which this source stands for, checks no signature: it is made for Google's own host.
-    request = "\n".join(["GET", url.path, query, "host:storage.googleapis.com\n", "host", "UNSIGNED-PAYLOAD"])
+    request = f"GET\n{url.path}\n{query}\nhost:storage.googleapis.com\n\nhost\nUNSIGNED-PAYLOAD"
     scope = given["X-Goog-Credential"].split("/", 1)[1]
     digest = hashlib.sha256(request.encode()).hexdigest()
     text = "\n".join(["GOOG4-RSA-SHA256", given["X-Goog-Date"], scope, digest])
