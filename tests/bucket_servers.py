@@ -73,9 +73,7 @@ class Azurite:
 
     def upload(self, container: str, name: str, data: bytes, media_type: str) -> None:
         headers = {"x-ms-blob-type": "BlockBlob", "Content-Type": media_type}
-        answer = requests.put(
-            f"{self.url}/{container}/{name}?{account_sas()}", data=data, headers=headers, timeout=30
-        )
+        answer = requests.put(f"{self.url}/{container}/{name}?{account_sas()}", data=data, headers=headers, timeout=30)
         assert answer.status_code == 201, answer.text
 
 
@@ -99,7 +97,16 @@ class Moto:
 
 def account_sas() -> str:
     """A token for everything in Azurite (Create an account SAS, version 2020-12-06)."""
-    parts = {"sp": "rwdlac", "ss": "b", "srt": "sco", "st": "", "se": _later(), "sip": "", "spr": "", "sv": _SAS_VERSION}
+    parts = {
+        "sp": "rwdlac",
+        "ss": "b",
+        "srt": "sco",
+        "st": "",
+        "se": _later(),
+        "sip": "",
+        "spr": "",
+        "sv": _SAS_VERSION,
+    }
     signature = _sign("\n".join([ACCOUNT, *parts.values(), "", ""]))
     return urlencode({name: value for name, value in parts.items() if value} | {"sig": signature})
 

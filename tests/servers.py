@@ -7,8 +7,8 @@ PostgreSQL is the second database. Its programs are in the folder that ``GRATICU
 Debian puts them, else on the PATH; as root, Debian's package is installed. The tests start a server of their own.
 PostGIS is for the pgstac that catalogs are moved in and out of; as root, Debian's package is installed.
 
-Azurite and moto are storage services, Azure Blob's and S3's, for managed assets in a bucket: npm's package in the user's
-cache, PyPI's in a folder of its own.
+Azurite and moto are storage services, Azure Blob's and S3's, for managed assets in a bucket: npm's package in the
+user's cache, PyPI's in a folder of its own.
 
 The official SDK's preview version is put into a folder of its own; ``tests/sdk`` runs it beside the newer one.
 

@@ -126,6 +126,17 @@ class Fetcher:
             transfer.discard()
             raise
 
+    async def address(self, href: str) -> str:
+        """The URL by which the source is asked, with the credential of a registered source in its query.
+
+        For a storage service that fetches a source itself; it may stand in no log and no answer.
+
+        Raises:
+            SourceError: as `download`, of the credential.
+        """
+        opened = await self._opened(parse_href(href))
+        return f"{opened.scheme}://{opened.authority}{opened.path_query}"
+
     async def probe(self, href: str) -> None:
         """Ask once whether an href answers 200; no credential is added, nothing of the answer is kept.
 
