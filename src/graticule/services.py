@@ -5,6 +5,7 @@ The API and the worker are the same parts in two processes; the worker has those
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -27,6 +28,7 @@ from graticule.access import (
 from graticule.catalog import Catalog, SqlCatalog
 from graticule.configuration import Configuration, Indexing, forget_collection
 from graticule.database import Connection, Database, open_database
+from graticule.errors import InternalIntermittentError
 from graticule.ingestion.bulk import BulkIngestion, forget_ingestions
 from graticule.ingestion.bulk.jobs import TASKS as BULK_TASKS
 from graticule.ingestion.collection_assets import CollectionAssets
@@ -40,6 +42,8 @@ from graticule.storage import AssetStore, ManagedHrefs
 from graticule.tiler import Tiler, check_options
 from graticule.tiler.static_images import forget_images
 from graticule.workflows import Engine
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         indexing = Indexing(database=database, catalog=catalog, engine=engine)
         issuer = open_issuer(database, sealer, settings)
         hrefs = ManagedHrefs(issuer.catalog_id.replace("-", ""))
-        store = AssetStore.open(settings)
+        store = await _open_store(settings)
         updater = Updater(settings=settings, catalog=catalog, hrefs=hrefs)
         engine.declare(*TASKS, *BULK_TASKS)
         tiler = await stack.enter_async_context(
@@ -148,6 +152,16 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             sources=Sources(settings=settings, database=database, sealer=sealer),
             tiler=tiler,
         )
+
+
+async def _open_store(settings: Settings) -> AssetStore:
+    """The managed assets. A bucket that cannot be used ends the start; one that does not answer may come back."""
+    store = AssetStore.open(settings)
+    try:
+        await store.check()
+    except InternalIntermittentError as exc:
+        log.warning("%s", exc.message, extra={"action": "storage_unavailable"})
+    return store
 
 
 @asynccontextmanager

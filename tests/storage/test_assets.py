@@ -77,7 +77,8 @@ async def test_a_large_file_comes_whole(store: AssetStore, tmp_path: Path) -> No
     assert (blob.size, blob.sha256) == (len(body), sha256)
     assert await content(await store.open_range(C, KEY, 0, len(body))) == body
     assert await content(await store.open_range(C, KEY, PART - 5, 2 * PART + 7)) == body[PART - 5 : 2 * PART + 7]
-    assert await store.read(C, KEY, PART - 1, PART + 1) == body[PART - 1 : PART + 1]
+    assert await store.part(C, KEY, PART - 1, PART + 1) == (len(body), body[PART - 1 : PART + 1])
+    assert await store.part(C, KEY, len(body) - 1, PART * 9) == (len(body), body[-1:])
 
 
 async def test_every_legal_name_is_its_own(store: AssetStore) -> None:

@@ -135,6 +135,24 @@ class Fetcher:
             transfer.discard()
             raise
 
+    async def address(self, href: str) -> str | None:
+        """The URL by which the source is asked, with the credential of a registered source in its query.
+
+        For a storage service that fetches a source itself; it may stand in no log and no answer. None: a URL alone
+        does not open it.
+
+        Raises:
+            SourceError: as `download`, of the credential.
+        """
+        target = await self._place(href)
+        if isinstance(target, FileHref):
+            return None
+        opened = None if self._credentials is None else await self._credentials(target, "GET")
+        if opened is not None and opened.headers:
+            return None
+        asked = target if opened is None else opened.href
+        return f"{asked.scheme}://{asked.authority}{asked.path_query}"
+
     async def probe(self, opened: Opened) -> None:
         """Ask once whether what was opened answers 200; nothing of the answer is kept.
 

@@ -79,6 +79,10 @@ class AssetStore:
         """Do objects lie in files of this host? Then `path` says where."""
         return self._folder is not None
 
+    def may_fetch(self, href: str) -> bool:
+        """Can the store be asked to fetch what a URL answers (`put_file`, origin)?"""
+        return self._folder is None and remote_copy.may_fetch(self._bucket, href)
+
     async def check(self) -> None:
         """See whether a bucket can be used at all.
 
@@ -202,20 +206,23 @@ class AssetStore:
         if start >= end:
             return _nothing()
         if self._folder is None:
-            return self._parts(name, await self.read(container, key, start, min(end, start + PART)), start, end)
+            _, first = await self.part(container, key, start, min(end, start + PART))
+            return self._parts(name, first, start, end)
         with faults(name), missing(name):
             result = await obstore.get_async(self._store, name, options={"range": (start, end)})
         return _pieces(name, result)
 
-    async def read(self, container: str, key: str, start: int, end: int) -> bytes:
-        """Bytes from start up to, not including, end, at once; fewer where the object ends before.
+    async def part(self, container: str, key: str, start: int, end: int) -> tuple[int, bytes]:
+        """The size of an object, and its bytes from start up to, not including, end or where the object ends.
 
         Raises:
             NotFound: no such object.
+            InternalIntermittentError: the store fails; or nothing of the object lies behind `start`.
         """
         name = self._checked(container, key)
         with faults(name), missing(name):
-            return bytes(await obstore.get_range_async(self._store, name, start=start, end=end))
+            result = await obstore.get_async(self._store, name, options={"range": (start, end)})
+            return result.meta["size"], bytes(await result.bytes_async())
 
     async def size(self, container: str, key: str) -> int | None:
         """The size of an object, bytes; None where there is none."""
@@ -336,7 +343,8 @@ class AssetStore:
     async def _parts(self, name: str, first: bytes, start: int, end: int) -> AsyncIterator[bytes]:
         yield first
         for at in range(start + PART, end, PART):
-            yield await self.read(*_split(name), at, min(end, at + PART))
+            _, part = await self.part(*_split(name), at, min(end, at + PART))
+            yield part
 
     async def _digest(self, name: str, size: int) -> str:
         digest = hashlib.sha256()

@@ -41,6 +41,8 @@ class Bucket:
     store: ObjectStore = field(repr=False)
     #: For people: as the setting has it.
     place: str
+    #: Where the service is, if it is not the cloud's own.
+    endpoint: str | None = None
     #: Does the service compare what it gets with a SHA-256 that is sent along? Else it is read back.
     checks_uploads: bool = False
 
@@ -59,20 +61,22 @@ def open_bucket(settings: Settings) -> Bucket:
         "retry_config": _RETRIES,
         "client_options": {"timeout": _TIMEOUT, "user_agent": "graticule"},
     }
-    config: dict[str, Any] = {}
+    config: Any = {}
     if settings.storage_endpoint is not None:
         config["endpoint"] = settings.storage_endpoint
         options["client_options"]["allow_http"] = settings.storage_endpoint.startswith("http://")
     try:
         if kind == "s3":
             config["checksum_algorithm"] = "SHA256"
-            return Bucket(S3Store(name, config=config, **options), settings.storage_url, checks_uploads=True)
-        return Bucket(AzureStore(name, config=config, **options), settings.storage_url)
+            store: ObjectStore = S3Store(name, config=config, **options)
+        else:
+            store = AzureStore(name, config=config, **options)
     except (obstore.exceptions.BaseError, ValueError) as exc:
         raise SettingsError(
             f"GRATICULE_STORAGE_URL: {settings.storage_url} cannot be opened with this environment:"
             f" {_first_line(exc)}. An Azure container needs AZURE_STORAGE_ACCOUNT_NAME."
         ) from None
+    return Bucket(store, settings.storage_url, settings.storage_endpoint, checks_uploads=kind == "s3")
 
 
 async def check(bucket: Bucket) -> None:

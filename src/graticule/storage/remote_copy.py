@@ -8,6 +8,7 @@ copied is for the caller to verify.
 from __future__ import annotations
 
 import logging
+import re
 from datetime import timedelta
 from typing import Final
 
@@ -24,8 +25,19 @@ log = logging.getLogger(__name__)
 _MOST_AZURE: Final = 256 << 20
 #: Most that S3 copies in one request, bytes (CopyObject).
 _MOST_S3: Final = 5 << 30
+#: Azure Blob's own hosts, sovereign clouds included.
+_AZURE: Final = re.compile(
+    r"^https://[a-z0-9-]+\.blob\.(core\.(windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)|storage\.azure\.net)/"
+)
 _LIFE: Final = timedelta(minutes=15)
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=300, connect=5)
+
+
+def may_fetch(bucket: Bucket, origin: str) -> bool:
+    """Can the service be asked to fetch this itself? Only what lies in Azure Blob: it is told the token besides."""
+    if not isinstance(bucket.store, AzureStore):
+        return False
+    return bool(_AZURE.match(origin)) or (bucket.endpoint is not None and origin.startswith(f"{bucket.endpoint}/"))
 
 
 async def within(bucket: Bucket, source: str, name: str, size: int) -> bool:
