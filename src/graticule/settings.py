@@ -143,6 +143,12 @@ class Settings(BaseSettings):
         description="Parts of bulk runs (of 200 items) in work at a time, in the whole catalog. Default: half of"
         " GRATICULE_WORKER_CONCURRENCY; with several workers, more.",
     )
+    bulk_retry_seconds: float = Field(
+        600,
+        ge=0,
+        description="Seconds within which an item of a bulk run is tried again, up to five times in all, when what"
+        " failed may pass; 0: not at all.",
+    )
     max_waiting_runs: int = Field(
         100, ge=1, description="Bulk runs that may wait or go on before new ones are answered 429."
     )

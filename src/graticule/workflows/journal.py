@@ -434,6 +434,15 @@ def start_item(tx: Connection, pk: int, seq: int) -> None:
     )
 
 
+def postpone_item(tx: Connection, pk: int, seq: int, until: int) -> None:
+    """Put an item back that has not ended: it is pending, and nobody takes it up before this time (µs since 1970)."""
+    tx.execute(
+        "UPDATE operation_items SET state='pending', retry_at=:until"
+        " WHERE operation=:pk AND seq=:seq AND state IN ('pending', 'running')",
+        {"pk": pk, "seq": seq, "until": until},
+    )
+
+
 def count_crash(tx: Connection, pk: int, seq: int) -> int:
     """The item's own conversion, or the worker that had nothing else in hand, died; answers how often by now."""
     return int(
@@ -513,8 +522,8 @@ def asset_stored(tx: Connection, pk: int, seq: int, asset: StoredAsset) -> None:
         " sha256, media_type, container, key, milliseconds) VALUES(:pk, :seq, :asset_key, :source, :outcome, :attempts,"
         " :bytes_in, :bytes_out, :sha256, :media_type, :container, :key, :milliseconds)"
         " ON CONFLICT(operation, seq, asset_key) DO UPDATE SET outcome=excluded.outcome, attempts=excluded.attempts,"
-        " code=NULL, message=NULL, bytes_in=excluded.bytes_in, bytes_out=excluded.bytes_out, sha256=excluded.sha256,"
-        " media_type=excluded.media_type, container=excluded.container, key=excluded.key,"
+        " code=NULL, message=NULL, retriable=NULL, bytes_in=excluded.bytes_in, bytes_out=excluded.bytes_out,"
+        " sha256=excluded.sha256, media_type=excluded.media_type, container=excluded.container, key=excluded.key,"
         " milliseconds=excluded.milliseconds",
         {"pk": pk, "seq": seq, **vars(asset)},
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -26,7 +28,7 @@ from graticule.errors import (
     ItemSizeExceeded,
 )
 from graticule.ingestion.bulk import store
-from graticule.ingestion.bulk.jobs import CHUNK, cancel_some, defer_chunk, hand_out
+from graticule.ingestion.bulk.jobs import AWAKENING, CHUNK, cancel_some, defer_awakening, defer_chunk, hand_out
 from graticule.ingestion.bulk.models import BULK, Run
 from graticule.ingestion.bulk.reading import check_originals, ready_item
 from graticule.ingestion.bulk.store import Chunk
@@ -38,6 +40,7 @@ from graticule.ingestion.publishing import item_document
 from graticule.ingestion.validation import MAX_ITEM_ID, check_contents
 from graticule.ingestion.workflows import Workflows, last_word
 from graticule.sources import Fetcher, redact
+from graticule.stac.datetimes import now_us
 from graticule.stac.documents import Item
 from graticule.storage import ManagedHrefs, ledger
 from graticule.workflows import Attempt, journal
@@ -47,6 +50,22 @@ _GLANCE: Final = 20
 
 _ITEM_DONE = crashpoints.crash_point("bulk.item.after")
 _CHUNK_DONE = crashpoints.crash_point("bulk.chunk.done")
+
+
+#: Tries of an item, and the part of the time for them that passes before each but the first.
+MOST_TRIES: Final = 5
+_PARTS: Final = (0.03, 0.1, 0.25, 0.5)
+
+
+def retry_delay(tries: int, seconds: float, retry_after: float | None) -> int | None:
+    """Microseconds until an item is tried again after so many tries, within so many seconds; None: not any more.
+
+    A quarter of each delay is random, so that what failed together does not come back together.
+    """
+    if seconds <= 0 or not 0 < tries < MOST_TRIES:
+        return None
+    delay = seconds * _PARTS[tries - 1] * random.uniform(0.75, 1)  # noqa: S311 - spreads load, guards nothing
+    return round(max(delay, retry_after or 0) * 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +88,7 @@ class BulkWork(Workflows):
     def register(self) -> None:
         """Tell the engine which function runs which task."""
         self.engine.task(CHUNK, on_give_up=self.give_up_chunk)(self.ingest_chunk)
+        self.engine.task(AWAKENING)(self.awaken_chunk)
         Walking(
             settings=self.settings,
             database=self.database,
@@ -118,7 +138,8 @@ class BulkWork(Workflows):
     @staticmethod
     def _look(tx: Connection, *, pk: int, first: int) -> tuple[Run | None, Chunk | None, list[int]]:
         chunk = store.chunk(tx, pk, first)
-        return store.run(tx, pk), chunk, [] if chunk is None else store.open_items(tx, pk, chunk, _GLANCE)
+        waiting = [] if chunk is None else store.open_items(tx, pk, chunk, _GLANCE, due=now_us())
+        return store.run(tx, pk), chunk, waiting
 
     def _cancel(self, tx: Connection, *, attempt: Attempt, pk: int) -> bool:
         attempt.still_ours(tx)
@@ -131,10 +152,26 @@ class BulkWork(Workflows):
         if operation is not None and operation.status == "Canceling":
             for seq in store.open_items(tx, pk, chunk, chunk.last - chunk.first + 1):
                 journal.end_item(tx, pk, seq, journal.canceled(operation))
-        store.remove_chunk(tx, pk, chunk.first)
+        retry_at = store.next_retry(tx, pk, chunk)
+        if retry_at is None:
+            store.remove_chunk(tx, pk, chunk.first)
+        else:
+            after = timedelta(microseconds=max(0, retry_at - now_us()))
+            defer_awakening(self.engine, tx, pk, store.park_chunk(tx, pk, chunk), after)
         hand_out(self.engine, tx, pk, self.settings.bulk_lanes)
         if (operation := journal.by_pk(tx, pk)) is not None:
             journal.end_if_complete(tx, operation)
+
+    async def awaken_chunk(self, attempt: Attempt, operation: int, first: int, turn: int) -> None:
+        """Items of a parked chunk are due: it stands in its lane's queue again, with the others."""
+
+        def awaken(tx: Connection) -> None:
+            attempt.still_ours(tx)
+            chunk = store.chunk(tx, operation, first)
+            if chunk is not None and chunk.turn == turn:
+                defer_chunk(self.engine, tx, operation, store.turn_chunk(tx, operation, chunk))
+
+        await self.database.write(awaken)
 
     def _turn(self, tx: Connection, *, attempt: Attempt, pk: int, chunk: Chunk) -> None:
         """Stand in the queue again, behind what clients wait for and other runs of the lane."""
@@ -173,7 +210,14 @@ class BulkWork(Workflows):
         except InternalIntermittentError:
             raise  # as of a posted item: the engine tries the chunk again
         except IngestionError as exc:
-            await self.database.write(partial(self._fail, attempt=attempt, pk=run.pk, seq=seq, error=exc))
+            if (
+                run.dry
+                or not exc.retriable
+                or not await self.database.write(
+                    partial(self._postpone, attempt=attempt, pk=run.pk, seq=seq, error=exc)
+                )
+            ):
+                await self.database.write(partial(self._fail, attempt=attempt, pk=run.pk, seq=seq, error=exc))
 
     async def _load(self, run: Run, seq: int, slots: asyncio.Semaphore) -> _Loaded:
         """The item, checked: everything that needs no database, and no turn."""
@@ -283,6 +327,19 @@ class BulkWork(Workflows):
         self.catalog.put_items(tx, work.collection_id, [document], on_conflict=OnConflict.ERROR)
         ledger.publish(tx, work.operation.id, work.item_id)
         journal.end_item(tx, work.operation.pk, work.seq)
+
+    def _postpone(self, tx: Connection, *, attempt: Attempt, pk: int, seq: int, error: IngestionError) -> bool:
+        """Put an item back whose source may work later; False: it was tried often or long enough."""
+        attempt.still_ours(tx)
+        operation, entry = journal.by_pk(tx, pk), journal.item(tx, pk, seq)
+        if operation is None or operation.status not in {"Pending", "Running"} or entry is None or not entry.is_open:
+            return False
+        now = now_us()
+        delay = retry_delay(entry.attempts, self.settings.bulk_retry_seconds, getattr(error, "retry_after", None))
+        if delay is None or now + delay - (entry.started or now) > self.settings.bulk_retry_seconds * 1_000_000:
+            return False
+        journal.postpone_item(tx, pk, seq, now + delay)
+        return True
 
     def _fail(self, tx: Connection, *, attempt: Attempt, pk: int, seq: int, error: IngestionError) -> None:
         """End the item with its error; its document is kept, so that another run can try it again."""
