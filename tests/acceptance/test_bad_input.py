@@ -228,9 +228,9 @@ FAULTS = {
     "space": Fault("{source}/a b.tif?{token}", "InvalidAssetHref", ("percent-encode",)),
     "port": Fault("https://x.example:99999/a.tif?{token}", "InvalidAssetHref", ("port",)),
     "userinfo": Fault("https://me:letmein@x.example/a.tif", "InvalidAssetHref", ("signed URL",)),  # leak-ok: made up
-    "file": Fault("file:///etc/passwd", "InvalidAssetHref", ("'file'", "absolute http(s) URL")),
+    "file": Fault("file:///etc/passwd", "IngestionResourceForbidden", ("file:///etc/passwd", "LocalFolder")),
     "vsi": Fault("/vsicurl/https://x.example/a.tif", "InvalidAssetHref", ("relative",)),
-    "s3": Fault("s3://bucket/a.tif", "InvalidAssetHref", ("'s3'",)),
+    "s3": Fault("s3://bucket/../a.tif", "InvalidAssetHref", ("dot segments",)),
     "data-url": Fault("data:image/png;base64,letmein", "InvalidAssetHref", ("'data'",)),
     "missing": Fault("{source}/nowhere.tif?{token}", "IngestionResourceUriNotFound", ("404", "Correct the URL")),
     "401": Fault("{source}/bad/401.tif?{token}", "IngestionAuthenticationFailed", ("401", "Renew")),

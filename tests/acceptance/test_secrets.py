@@ -123,7 +123,7 @@ def test_no_secret_is_told_or_kept_in_the_open(tmp_path: Path, settings: dict[st
         forge_tokens(client, served.url)
         look_around(client, served.url)
         commands = [" ".join(process.cmdline()) for process in processes(served)]
-        settled(served.data_dir)
+        settled(served.data_dir, served.database_url)
         columns = dump(served)
         answers, log = b"\n".join(client.answers), served.log_text().encode()
     kept = b"\n".join(file.read_bytes() for file in served.data_dir.rglob("*") if file.is_file())

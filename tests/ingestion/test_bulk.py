@@ -188,7 +188,7 @@ async def test_what_is_missing_or_wrong_is_told_item_by_item_and_the_rest_goes_o
             "ImportFileValidationFailed",
             "InvalidInputData",
             "InvalidStacCatalog",
-            "InvalidStacCatalog",
+            "IngestionResourceForbidden",
             "IngestionResourceUriNotFound",
         ]
     )
@@ -501,13 +501,15 @@ async def test_an_item_is_given_up_after_five_tries_and_at_once_where_trying_aga
         assert await left_over(services) == {"submissions": 2}  # kept for another run
 
 
-async def test_a_dry_run_and_an_operator_who_wants_none_try_nothing_again(services: Services, source: Source) -> None:
+@pytest.mark.parametrize(("dry", "seconds"), [(True, 600), (False, 0)])
+async def test_a_dry_run_and_an_operator_who_wants_none_try_nothing_again(
+    dry: bool, seconds: float, services: Services, source: Source
+) -> None:
     url = flat(source, 1)
-    for dry, seconds in ((True, 600), (False, 0)):
-        source.failures = {"flat/0.json": [503]}
-        async with working(patient(services, seconds)):
-            operation = await ended(services, await started(services, url, dry=dry))
-            assert (operation.failed, (await report(services, operation))[0].attempts) == (1, 1)
+    source.failures = {"flat/0.json": [503]}
+    async with working(patient(services, seconds)):
+        operation = await ended(services, await started(services, url, dry=dry))
+        assert (operation.failed, (await report(services, operation))[0].attempts) == (1, 1)
 
 
 async def test_others_of_the_lane_go_on_meanwhile_and_a_run_that_waits_is_cancelled_at_once(

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from graticule.sources.guard import Guard
 from graticule.sources.hrefs import Href, parse_href, redact
-from graticule.sources.places import join, parse_place
+from graticule.sources.places import FileHref, join, parse_place
 from graticule.sources.registry import Sources
 
 if TYPE_CHECKING:
     from graticule.sources.fetcher import Fetcher
     from graticule.sources.transfer import Download
 
-__all__ = ["Download", "Fetcher", "Guard", "Href", "Sources", "join", "parse_href", "parse_place", "redact"]
+__all__ = ["Download", "Fetcher", "FileHref", "Guard", "Href", "Sources", "join", "parse_href", "parse_place", "redact"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Final
 
 import idna
@@ -16,6 +17,7 @@ import idna
 from graticule.errors import SourceForbidden
 from graticule.settings import Settings
 from graticule.sources.hrefs import Address, Href
+from graticule.sources.places import FileHref
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -98,6 +100,7 @@ class Guard:
 
     def __init__(self, settings: Settings) -> None:
         """Read the entries: a CIDR or a bare address is a network, anything else a host with or without port."""
+        self._folders = settings.local_sources
         self._networks: list[Network] = []
         self._hosts: list[AllowedHost] = []
         for entry in settings.fetch_allow:
@@ -117,6 +120,17 @@ class Guard:
                 raise self.refusal(href)
         elif href.scheme == "http" and not self._networks and not self._allows_host(href):
             raise self.refusal(href)
+
+    def check_file(self, place: FileHref) -> None:
+        """Refuse a local file that is in no folder of ``GRATICULE_LOCAL_SOURCES``.
+
+        Raises:
+            SourceForbidden: it is in none.
+        """
+        if not any(PurePosixPath(place.path).is_relative_to(folder) for folder in self._folders):
+            raise SourceForbidden(
+                f"{place} may not be read: an operator names its folder, or one above it, in GRATICULE_LOCAL_SOURCES."
+            )
 
     def admits(self, href: Href, address: Address) -> bool:
         """May this href be fetched from this address?"""

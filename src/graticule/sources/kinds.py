@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
-from graticule.errors import InvalidAssetHref, InvalidRequestBody
+from graticule.errors import InvalidAssetHref, InvalidRequestBody, SourceForbidden
 from graticule.settings import Settings
 from graticule.sources.guard import Guard
 from graticule.sources.hrefs import Href, redact
@@ -193,7 +192,7 @@ def _headers(info: _Members, guard: Guard, _settings: Settings, secret_needed: b
     return Definition(HTTP_HEADERS, container, secret=orjson.dumps(sent).decode(), details=details)
 
 
-def _folder(info: _Members, _guard: Guard, settings: Settings, _secret_needed: bool) -> Definition:
+def _folder(info: _Members, guard: Guard, _settings: Settings, _secret_needed: bool) -> Definition:
     target = "connectionInfo.containerUrl"
     url = info.get("containerurl")
     try:
@@ -202,12 +201,10 @@ def _folder(info: _Members, _guard: Guard, settings: Settings, _secret_needed: b
         raise InvalidRequestBody(f"The containerUrl cannot be a source. {exc.message}", target=target) from None
     if not isinstance(place, FileHref):
         raise InvalidRequestBody("The containerUrl of a local folder is file:///folder.", target=target)
-    if not any(Path(place.path).is_relative_to(opened) for opened in settings.local_sources):
-        raise InvalidRequestBody(
-            f"The folder {place} is not open to ingestion: an operator names it, or one above it, in"
-            " GRATICULE_LOCAL_SOURCES.",
-            target=target,
-        )
+    try:
+        guard.check_file(place)
+    except SourceForbidden as exc:
+        raise InvalidRequestBody(f"The containerUrl cannot be a source. {exc.message}", target=target) from None
     return Definition(LOCAL_FOLDER, place)
 
 
