@@ -20,8 +20,8 @@ from acceptance.source import Source
 from crash.torture import raster
 from graticule.database import Connection
 from graticule.errors import Conflict, TooManyRequests
-from graticule.ingestion.bulk import Run, jobs, running, store, walking
-from graticule.ingestion.bulk.running import MOST_TRIES, retry_delay
+from graticule.ingestion.bulk import Run, jobs, retries, store, walking
+from graticule.ingestion.bulk.retries import MOST_TRIES, retry_delay
 from graticule.services import Services, open_services, open_work
 from graticule.settings import Settings
 from graticule.workflows import journal
@@ -464,7 +464,7 @@ def patient(services: Services, seconds: float = 600) -> Services:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other soon, and the time for them is long."""
-    monkeypatch.setattr(running, "_PARTS", (0.0001,) * 4)
+    monkeypatch.setattr(retries, "_PARTS", (0.0001,) * 4)
 
 
 @pytest.mark.usefixtures("hurried")

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import random
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,17 +24,15 @@ from yarl import URL
 
 from graticule.errors import (
     InvalidAssetHref,
-    SourceCertificateRejected,
-    SourceConnectionFailed,
     SourceError,
     SourceFailed,
     SourceRefused,
-    SourceTimeout,
 )
 from graticule.settings import Settings
 from graticule.sources import local
 from graticule.sources.answers import BODY_LIMIT, refusal
 from graticule.sources.door import Door, Lookup
+from graticule.sources.faults import mapped
 from graticule.sources.guard import Guard
 from graticule.sources.hrefs import Href
 from graticule.sources.opening import Method, Opened
@@ -164,7 +162,7 @@ class Fetcher:
             return opened if href is opened.href else None
 
         patience = _Patience(asyncio.get_running_loop().time)
-        with _mapped(opened.href):
+        with mapped(opened.href):
             async with self._open(opened.href, {}, patience, credentials=once) as (final, response):
                 if response.status != 200:
                     raise await self._refusal(final, response)
@@ -179,7 +177,7 @@ class Fetcher:
         if isinstance(target, FileHref):
             return Measure(await asyncio.to_thread(local.size_of, target, self._settings), None)
         patience = _Patience(asyncio.get_running_loop().time)
-        with _mapped(target):
+        with mapped(target):
             async with self._open(target, {}, patience, method="HEAD") as (final, response):
                 if response.status == 200:
                     return _measure(response)
@@ -206,7 +204,7 @@ class Fetcher:
 
     async def _try(self, transfer: Transfer, patience: _Patience) -> Download:
         idle = self._settings.fetch_idle_timeout
-        with _mapped(transfer.href, transfer):
+        with mapped(transfer.href, transfer):
             async with self._open(transfer.href, transfer.range_headers(), patience) as (href, response):
                 if response.status not in (200, 203, 204, 206, 416):
                     raise await self._refusal(href, response)
@@ -353,37 +351,3 @@ def _tls() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
     return context
-
-
-@contextlib.contextmanager
-def _mapped(href: Href, transfer: Transfer | None = None) -> Iterator[None]:
-    """Every fault of the transport as one of ours. Causes are cut off: their texts hold whole URLs."""
-    where = f"{href.scheme}://{href.authority}"
-    try:
-        yield
-    except aiohttp.ClientConnectorCertificateError as exc:
-        reason = getattr(exc.certificate_error, "verify_message", None) or "it cannot be verified"
-        raise SourceCertificateRejected(
-            f"{href}: the TLS certificate of its host is refused: {reason}. Have it renewed,"
-            " or have an operator trust its authority with SSL_CERT_FILE."
-        ) from None
-    except aiohttp.ClientConnectorDNSError:
-        raise SourceConnectionFailed(f"{href}: the name {href.host} does not resolve to an address.") from None
-    except (aiohttp.ClientSSLError, ssl.SSLError):
-        raise SourceConnectionFailed(f"{href}: no TLS connection to {where}.") from None
-    except TimeoutError:
-        if transfer is not None and transfer.received:
-            raise SourceTimeout(f"{transfer.broken_off().message} Nothing more came in time.") from None
-        raise SourceTimeout(f"{href} did not answer in time.") from None
-    except aiohttp.InvalidURL:
-        raise InvalidAssetHref(f"{href} is not a URL that can be asked for.") from None
-    except aiohttp.ClientResponseError:
-        raise SourceFailed(f"{href} answered something that is not HTTP.") from None
-    except aiohttp.ClientPayloadError:
-        broken = SourceConnectionFailed(f"{href} broke off.") if transfer is None else transfer.broken_off()
-        raise broken from None
-    except (aiohttp.ClientError, OSError) as exc:
-        if transfer is not None and transfer.received:
-            raise transfer.broken_off() from None
-        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "the connection was closed"
-        raise SourceConnectionFailed(f"{href}: no connection ({reason.lower()}).") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from graticule.ingestion.bulk import store
 from graticule.ingestion.bulk.jobs import AWAKENING, CHUNK, cancel_some, defer_awakening, defer_chunk, hand_out
 from graticule.ingestion.bulk.models import BULK, Run
 from graticule.ingestion.bulk.reading import check_originals, ready_item
+from graticule.ingestion.bulk.retries import retry_delay
 from graticule.ingestion.bulk.store import Chunk
 from graticule.ingestion.bulk.walking import SLICE, TURN_SECONDS, Walking
 from graticule.ingestion.burying import defer_sweep
@@ -50,22 +50,6 @@ _GLANCE: Final = 20
 
 _ITEM_DONE = crashpoints.crash_point("bulk.item.after")
 _CHUNK_DONE = crashpoints.crash_point("bulk.chunk.done")
-
-
-#: Tries of an item, and the part of the time for them that passes before each but the first.
-MOST_TRIES: Final = 5
-_PARTS: Final = (0.03, 0.1, 0.25, 0.5)
-
-
-def retry_delay(tries: int, seconds: float, retry_after: float | None) -> int | None:
-    """Microseconds until an item is tried again after so many tries, within so many seconds; None: not any more.
-
-    A quarter of each delay is random, so that what failed together does not come back together.
-    """
-    if seconds <= 0 or not 0 < tries < MOST_TRIES:
-        return None
-    delay = seconds * _PARTS[tries - 1] * random.uniform(0.75, 1)  # noqa: S311 - spreads load, guards nothing
-    return round(max(delay, retry_after or 0) * 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
