@@ -168,6 +168,7 @@ async def test_what_is_missing_or_wrong_is_told_item_by_item_and_the_rest_goes_o
             ("item", "gone.json"),
             ("item", "text.json"),
             ("item", "bad.json"),
+            ("item", "greedy.json"),
             ("item", None),
             ("item", "file:///etc/passwd"),
             ("child", "lost/catalog.json"),
@@ -176,6 +177,7 @@ async def test_what_is_missing_or_wrong_is_told_item_by_item_and_the_rest_goes_o
         "good.json": document("good"),
         "text.json": b"not json",
         "bad.json": document("bad", geometry="here"),
+        "greedy.json": document("greedy", assets={"image": {"href": "file:///etc/passwd", "type": "image/tiff"}}),
     }
     run = await started(services, source.href("catalog.json", signed=False))
     async with working(services):
@@ -188,7 +190,8 @@ async def test_what_is_missing_or_wrong_is_told_item_by_item_and_the_rest_goes_o
             "ImportFileValidationFailed",
             "InvalidInputData",
             "InvalidStacCatalog",
-            "IngestionResourceForbidden",
+            "InvalidStacCatalog",
+            "InvalidAssetHref",
             "IngestionResourceUriNotFound",
         ]
     )

@@ -214,7 +214,7 @@ class BulkWork(Workflows):
             if base is not None:
                 async with slots:
                     document = await self._fetch(run, seq, base)
-            item = ready_item(document, run.operation.collection_id or "", base, self.hrefs)
+            item = ready_item(document, run.operation.collection_id or "", base, self.hrefs, origin=base or run.url)
             check_contents(item, self.settings)
             check_searchable(item)
             if run.keep_originals:
