@@ -49,7 +49,7 @@ class Heard(requests.Session):
         self.headers["Authorization"] = f"Bearer {token}"
         self.answers: list[bytes] = []
 
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         answer = super().send(request, **options)
         self.answers.append(f"{answer.headers}".encode() + answer.content)
         return answer

@@ -257,7 +257,7 @@ async def test_an_operator_says_which_identities_there_are(
         ({"machine_identity": ("aws",)}, "switched off"),
         ({"managed_identities": {"other": "/subscriptions/x"}}, "GRATICULE_MANAGED_IDENTITIES"),
     ):
-        sources, _ = await open_sources(host, **values)  # type: ignore[arg-type]
+        sources, _ = await open_sources(host, **values)
         with pytest.raises(ManagedIdentityInfoNotFound, match=said):
             await sources.get_token(ME, None)
     assert endpoint.requests == []

@@ -126,8 +126,8 @@ class Sources:
         if found is None and (by_path := _by_path(href)) is not None:
             # One bucket, two addresses: sources have the one with the bucket in its path.
             for url in await self._database.read(partial(store.holding, place=by_path)):
-                if AMAZON.match((source := parse_href(url)).host):
-                    href = replace(source, path_query=by_path.path)
+                if AMAZON.match((bucket := parse_href(url)).host):
+                    href = replace(bucket, path_query=by_path.path)
                     found = await self._database.read(partial(store.covering, href=href))
                     break
         if found is None:

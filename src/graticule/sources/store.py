@@ -152,7 +152,7 @@ def _values(definition: Definition, sealed: bytes | None, warning: str | None) -
 
 
 def _source(row: Row) -> Source:
-    return Source(*tuple(row)[:7], details=orjson.loads(row["details"] or "{}"))
+    return Source(*tuple(row)[:7], orjson.loads(row["details"] or "{}"))
 
 
 def _missing(source_id: str) -> NotFound:
