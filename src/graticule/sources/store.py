@@ -152,7 +152,16 @@ def _values(definition: Definition, sealed: bytes | None, warning: str | None) -
 
 
 def _source(row: Row) -> Source:
-    return Source(*tuple(row)[:7], orjson.loads(row["details"] or "{}"))
+    return Source(
+        id=row["id"],
+        kind=row["kind"],
+        container_url=row["container_url"],
+        created=row["created"],
+        object_id=row["object_id"],
+        expires=row["expires"],
+        warning=row["warning"],
+        details=orjson.loads(row["details"] or "{}"),
+    )
 
 
 def _missing(source_id: str) -> NotFound:
