@@ -1,6 +1,6 @@
 #!/bin/sh
-# Resolves pyproject.toml (dev packages included) into requirements.lock, and the servers of tests into tests/servers.lock, for
-# all supported Python versions and platforms.
+# Resolves pyproject.toml (dev packages included) into requirements.lock, and the servers of tests into tests/servers.lock and
+# tests/moto.lock, for all supported Python versions and platforms.
 #
 # The index is the one that pip is configured with; a lock records hashes only, and never where a file came from.
 set -eu
@@ -20,8 +20,9 @@ compile() {
 
 compile pyproject.toml --extra dev --output-file requirements.lock
 compile tests/servers.in --output-file tests/servers.lock
+compile tests/moto.in --output-file tests/moto.lock
 
-if grep -nE '://|^ *--(index-url|extra-index-url|find-links|trusted-host)' requirements.lock tests/servers.lock; then
+if grep -nE '://|^ *--(index-url|extra-index-url|find-links|trusted-host)' requirements.lock tests/servers.lock tests/moto.lock; then
     echo "A lock file names where packages come from; see the lines above" >&2
     exit 1
 fi

@@ -6,13 +6,17 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
+import bucket_servers
 import postgres_server
 from graticule.database import Database, SqliteDatabase
 from graticule.database.postgres import PostgresDatabase
 from postgres_server import PostgresServer
+
+Server = TypeVar("Server")
 
 #: Opens a fresh database of a kind: ``memory``, ``disk`` or ``postgres``.
 OpenDatabase = Callable[[str], AbstractContextManager[Database]]
@@ -37,6 +41,29 @@ def test_data() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[bucket_servers.Azurite]:
+    """An Azure Blob service, started when the first test asks for it."""
+    with ExitStack() as stack:
+        yield _entered(stack, bucket_servers.azurite())
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[bucket_servers.Moto]:
+    """An S3 service, started when the first test asks for it."""
+    with ExitStack() as stack:
+        yield _entered(stack, bucket_servers.moto())
+
+
+def _entered(stack: ExitStack, server: AbstractContextManager[Server]) -> Server:
+    try:
+        return stack.enter_context(server)
+    except bucket_servers.Unavailable as exc:
+        if os.environ.get("CI"):
+            pytest.fail(str(exc))
+        pytest.skip(str(exc))
 
 
 @pytest.fixture(scope="session")

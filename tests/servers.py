@@ -7,6 +7,9 @@ PostgreSQL is the second database. Its programs are in the folder that ``GRATICU
 Debian puts them, else on the PATH; as root, Debian's package is installed. The tests start a server of their own.
 PostGIS is for the pgstac that catalogs are moved in and out of; as root, Debian's package is installed.
 
+Azurite and moto are storage services, Azure Blob's and S3's, for managed assets in a bucket: npm's package in the
+user's cache, PyPI's in a folder of its own.
+
 The official SDK's preview version is put into a folder of its own; ``tests/sdk`` runs it beside the newer one.
 
 What cannot be had is one loud line, and the tests that need it are skipped; with ``CI`` set it is a failure.
@@ -23,6 +26,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bucket_servers
 from postgres_server import OLDEST, has_postgis, programs
 
 TESTS = Path(__file__).resolve().parent
@@ -39,7 +43,7 @@ class Missing(Exception):
 def main() -> int:
     """Make everything ready. 0: tests may start; 1: something is missing that must be there."""
     missing = []
-    for prepare in (test_data, node, postgres, postgis, preview_sdk):
+    for prepare in (test_data, node, azurite, moto, postgres, postgis, preview_sdk):
         try:
             prepare()
         except Missing as exc:
@@ -69,6 +73,25 @@ def node() -> None:
     found_node, found_npm = shutil.which("node", path=path), shutil.which("npm", path=path)
     if found_node is None or found_npm is None or node_version(found_node) < OLDEST_NODE:
         install_node()
+
+
+def azurite() -> None:
+    """Azure Blob's service, from npm."""
+    if bucket_servers.azurite_program().exists():
+        return
+    npm = shutil.which("npm", path=os.pathsep.join((str(BIN), os.environ.get("PATH", ""))))
+    if npm is None:
+        raise Missing("Azurite: npm is needed to install it")
+    print("Installing Azurite (50 MB are downloaded, once)", flush=True)
+    try:
+        bucket_servers.install_azurite(npm)
+    except bucket_servers.Unavailable as exc:
+        raise Missing(f"Azurite: {exc}") from exc
+
+
+def moto() -> None:
+    """S3's service, from PyPI."""
+    install_apart("moto.lock", bucket_servers.moto_folder(), "moto", "moto, a server that speaks S3")
 
 
 def node_version(program: str) -> int:
@@ -106,13 +129,18 @@ def postgis() -> None:
 
 def preview_sdk() -> None:
     """The official SDK's preview version; what it needs besides is what the newer one needs."""
-    folder = preview_sdk_folder()
-    if (folder / "azure" / "planetarycomputer").is_dir():
+    what = "the preview version of azure-planetarycomputer: name its folder with GRATICULE_TEST_PREVIEW_SDK"
+    install_apart("preview-sdk.lock", preview_sdk_folder(), "azure/planetarycomputer", what)
+
+
+def install_apart(lock: str, folder: Path, package: str, what: str) -> None:
+    """What a lock names, in a folder of its own, where nothing else imports it."""
+    if (folder / package).is_dir():
         return
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--require-hashes"]
-    lock = str(TESTS / "preview-sdk.lock")
-    if subprocess.run([*pip, "--no-deps", "--target", str(folder), "-r", lock], check=False).returncode != 0:
-        raise Missing("the preview version of azure-planetarycomputer: name its folder with GRATICULE_TEST_PREVIEW_SDK")
+    command = [*pip, "--no-deps", "--target", str(folder), "-r", str(TESTS / lock)]
+    if subprocess.run(command, check=False).returncode != 0:
+        raise Missing(what)
 
 
 def preview_sdk_folder() -> Path:

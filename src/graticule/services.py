@@ -5,6 +5,7 @@ The API and the worker are the same parts in two processes; the worker has those
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -27,6 +28,7 @@ from graticule.access import (
 from graticule.catalog import Catalog, SqlCatalog
 from graticule.configuration import Configuration, Indexing, forget_collection
 from graticule.database import Connection, Database, open_database
+from graticule.errors import InternalIntermittentError
 from graticule.ingestion.backfilling import WordBackfill
 from graticule.ingestion.bulk import BulkIngestion, forget_ingestions
 from graticule.ingestion.bulk.jobs import TASKS as BULK_TASKS
@@ -41,6 +43,8 @@ from graticule.storage import AssetStore, ManagedHrefs
 from graticule.tiler import Tiler, check_options
 from graticule.tiler.static_images import forget_images
 from graticule.workflows import Engine, Timing
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         indexing = Indexing(database=database, catalog=catalog, engine=engine)
         issuer = open_issuer(database, sealer, settings)
         hrefs = ManagedHrefs(issuer.catalog_id.replace("-", ""))
-        store = AssetStore.local(settings.assets_dir)
+        store = await _open_store(settings)
         updater = Updater(settings=settings, catalog=catalog, hrefs=hrefs)
         engine.declare(*TASKS, *BULK_TASKS)
         tiler = await stack.enter_async_context(
@@ -156,6 +160,16 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
 
 
+async def _open_store(settings: Settings) -> AssetStore:
+    """The managed assets. A bucket that cannot be used ends the start; one that does not answer may come back."""
+    store = AssetStore.open(settings)
+    try:
+        await store.check()
+    except InternalIntermittentError as exc:
+        log.warning("%s", exc.message, extra={"action": "storage_unavailable"})
+    return store
+
+
 @asynccontextmanager
 async def open_work(services: Services) -> AsyncIterator[None]:
     """Open what running the work takes besides, the door to sources and conversion, and tell the engine its tasks."""
@@ -168,7 +182,7 @@ async def open_work(services: Services) -> AsyncIterator[None]:
 
     settings = services.settings
     async with (
-        Fetcher(settings, credentials=services.sources.credential) as fetcher,
+        Fetcher(settings, credentials=services.sources.credential, locate=services.sources.locate) as fetcher,
         ConversionPool(settings, settings.staging_dir) as pool,
     ):
         copier = Copier(

@@ -24,7 +24,11 @@ from graticule.errors import SettingsError
 #: The audience that Planetary Computer Pro clients ask a token for.
 AUDIENCE = "https://geocatalog.spatio.azure.com"
 
+#: ``s3://bucket/prefix`` or ``az://container/prefix``: a name that is legal there, and harmless segments.
+_STORAGE_URL = re.compile(r"^(s3|az)://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/(?!\.{1,2}(/|$))[A-Za-z0-9_.=-]{1,100})*/?$")
 _HOST_PORT = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\s/:@]+)(?::(\d{1,5}))?$")
+
+_MACHINE_IDENTITIES = ("azure", "azure-default", "aws", "google")
 
 # A comma-separated list in the environment; pydantic-settings would otherwise want JSON there.
 CommaList = Annotated[tuple[str, ...], NoDecode]
@@ -58,6 +62,15 @@ class Settings(BaseSettings):
         None,
         description="Address of a PostgreSQL database, postgresql://user:password@host/name, for several hosts on one"
         " catalog; needs GRATICULE_SECRET_KEY. Default: a SQLite file in the data folder.",
+    )
+    storage_url: str | None = Field(
+        None,
+        description="Where managed assets lie: s3://bucket/prefix or az://container/prefix (Azure Blob), with the"
+        " credentials of the environment (AWS_*, AZURE_*) or of the host's role. Default: a folder in the data folder.",
+    )
+    storage_endpoint: str | None = Field(
+        None,
+        description="Address of a storage service that is not the cloud's own: MinIO, Azurite, a private endpoint.",
     )
     public_url: str | None = Field(
         None, description="Base URL that clients see, when a proxy stands in front. Default: the request's own."
@@ -111,6 +124,26 @@ class Settings(BaseSettings):
     fetch_tries: int = Field(5, ge=1, le=20, description="How often an asset is tried when the failure may pass.")
     fetch_concurrency: int = Field(4, ge=1, le=64, description="Assets of one item that are fetched at the same time.")
 
+    # --- sources
+    local_sources: CommaList = Field(
+        (), description="Folders whose files ingestion may read, once a source of kind LocalFolder is registered."
+    )
+    machine_identity: CommaList = Field(
+        ("azure",),
+        description="Identities of this machine that ingestion sources may use: azure (managed identity),"
+        " azure-default (azure-identity's whole chain), aws, google. Empty: none.",
+    )
+    machine_identity_hosts: CommaList = Field(
+        (),
+        description="host[:port] that this machine's identity may be shown to, beside Azure Blob's, Amazon S3's and"
+        " Google Cloud Storage's own; only by https.",
+    )
+    managed_identities: dict[str, str] = Field(
+        default_factory=dict,
+        description="JSON object from the object id of a managed identity to its resource id: the ones that are listed,"
+        " and then the only ones that sources may name.",
+    )
+
     # --- ingestion
     worker_lost_after: float = Field(
         30,
@@ -158,6 +191,12 @@ class Settings(BaseSettings):
         description="Parts of bulk runs (of 200 items) in work at a time, in the whole catalog. Default: half of"
         " GRATICULE_WORKER_CONCURRENCY; with several workers, more.",
     )
+    bulk_retry_seconds: float = Field(
+        600,
+        ge=0,
+        description="Seconds within which an item of a bulk run is tried again, up to five times in all, when what"
+        " failed may pass; 0: not at all.",
+    )
     max_waiting_runs: int = Field(
         100, ge=1, description="Bulk runs that may wait or go on before new ones are answered 429."
     )
@@ -201,7 +240,16 @@ class Settings(BaseSettings):
         60, ge=1, description="Life of a signed tile template (sign=true) when the request names no duration."
     )
 
-    @field_validator("trusted_proxies", "audience", "oidc_algorithms", "fetch_allow", mode="before")
+    @field_validator(
+        "trusted_proxies",
+        "audience",
+        "oidc_algorithms",
+        "fetch_allow",
+        "local_sources",
+        "machine_identity",
+        "machine_identity_hosts",
+        mode="before",
+    )
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -215,6 +263,31 @@ class Settings(BaseSettings):
             match = _HOST_PORT.match(entry)
             if not _is_network(entry) and (match is None or not 0 < int(match[2] or 443) < 65536):
                 raise ValueError(f"{entry!r} is neither host[:port] nor a CIDR")
+        return value
+
+    @field_validator("machine_identity_hosts")
+    @classmethod
+    def _check_identity_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            match = _HOST_PORT.match(entry)
+            if match is None or not 0 < int(match[2] or 443) < 65536:
+                raise ValueError(f"{entry!r} is not host[:port]")
+        return value
+
+    @field_validator("machine_identity")
+    @classmethod
+    def _check_machine_identity(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if entry not in _MACHINE_IDENTITIES:
+                raise ValueError(f"{entry!r} is none of {', '.join(_MACHINE_IDENTITIES)}")
+        return value
+
+    @field_validator("local_sources")
+    @classmethod
+    def _check_local_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if not Path(entry).is_absolute() or ".." in Path(entry).parts:
+                raise ValueError(f"{entry!r} is not the absolute path of a folder")
         return value
 
     @field_validator("trusted_proxies")
@@ -232,6 +305,27 @@ class Settings(BaseSettings):
             return None
         if not re.match(r"^https?://[^/?#@\s]+(/[^?#\s]*)?$", value):
             raise ValueError("must be an absolute http(s) URL without user or query")
+        return value.rstrip("/")
+
+    @field_validator("storage_url")
+    @classmethod
+    def _check_storage_url(cls, value: str | None) -> str | None:
+        if value is None or value == "":
+            return None
+        if not _STORAGE_URL.match(value):
+            raise ValueError(
+                "must be s3://bucket/prefix or az://container/prefix, prefix optional; credentials and the name of an"
+                " Azure account come from the environment (AWS_*, AZURE_STORAGE_*)"
+            )
+        return value.rstrip("/")
+
+    @field_validator("storage_endpoint")
+    @classmethod
+    def _check_storage_endpoint(cls, value: str | None) -> str | None:
+        if value is None or value == "":
+            return None
+        if not re.match(r"^https?://[^/?#@\s]+(/[^?#\s]*)?$", value):
+            raise ValueError("must be an http(s) URL without user or query")
         return value.rstrip("/")
 
     @field_validator("database_url")
@@ -277,6 +371,24 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _check_local_folders(self) -> Settings:
+        kept = self.data_dir.resolve()
+        for entry in self.local_sources:
+            folder = Path(entry).resolve()
+            if folder.is_relative_to(kept) or kept.is_relative_to(folder):
+                raise ValueError(
+                    f"local_sources: {entry!r} holds, or lies in, the data folder with the catalog's keys:"
+                    " name a folder apart from it"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_endpoint(self) -> Settings:
+        if self.storage_endpoint is not None and self.storage_url is None:
+            raise ValueError("GRATICULE_STORAGE_ENDPOINT is of use beside GRATICULE_STORAGE_URL only: name the bucket")
+        return self
+
+    @model_validator(mode="after")
     def _check_identity(self) -> Settings:
         if not self.audience:
             raise ValueError("audience: at least one is needed")
@@ -311,7 +423,7 @@ class Settings(BaseSettings):
 
     @property
     def assets_dir(self) -> Path:
-        """The root of the local managed storage."""
+        """The root of the local managed storage; not used beside ``storage_url``."""
         return self.data_dir / "assets"
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api.asgi import BASE, Client
-from graticule.errors import SourceForbidden
+from graticule.errors import ManagedIdentityInfoNotFound, SourceForbidden
 from graticule.services import Services
 
 SOURCES = "/inma/ingestion-sources"
@@ -25,10 +25,14 @@ def sas(url: str = CONTAINER, token: str = TOKEN) -> dict[str, Any]:
 def nobody_is_asked(services: Services) -> list[str]:
     asked: list[str] = []
 
-    async def probe(href: str) -> None:
-        asked.append(href)
+    async def probe(opened: Any) -> None:
+        asked.append(opened.href.path_query)
+
+    async def no_token(_object_id: str | None, _client_id: str | None) -> str:
+        raise ManagedIdentityInfoNotFound("no identity here")
 
     services.sources.probe = probe
+    services.sources.get_token = no_token
     return asked
 
 
@@ -75,18 +79,16 @@ async def test_the_list_has_summaries_only_and_pages(admin: Client) -> None:
     assert (await admin.get(f"{SOURCES}?$top=no")).status == 400
 
 
-async def test_there_are_no_managed_identities_and_one_that_is_registered_says_so(admin: Client) -> None:
+async def test_managed_identities_are_those_that_the_operator_names(admin: Client) -> None:
     assert (await admin.get(f"{SOURCES}/managed-identities")).json() == {"value": []}
     info = {"containerUrl": CONTAINER, "objectId": "00000000-0000-0000-0000-000000000001"}
     made = await admin.post(SOURCES, {"kind": "BlobManagedIdentity", "connectionInfo": info})
-    assert made.status == 201
-    shown = made.json()["connectionInfo"]
-    assert "no managed identities" in shown.pop("warning")
-    assert shown == info
+    assert (made.status, made.json()["connectionInfo"].pop("warning")) == (201, f"{CONTAINER}: no identity here")
+    assert {**made.json()["connectionInfo"], "warning": ""} == {**info, "warning": ""}
 
 
 async def test_the_connection_test_changes_no_status(admin: Client, services: Services) -> None:
-    async def probe(_href: str) -> None:
+    async def probe(_opened: Any) -> None:
         raise SourceForbidden(f"{CONTAINER} answered 403.")
 
     services.sources.probe = probe

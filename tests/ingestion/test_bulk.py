@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import secrets
 import time
@@ -19,7 +20,8 @@ from acceptance.source import Source
 from crash.torture import raster
 from graticule.database import Connection
 from graticule.errors import Conflict, TooManyRequests
-from graticule.ingestion.bulk import Run, jobs, store, walking
+from graticule.ingestion.bulk import Run, jobs, retries, store, walking
+from graticule.ingestion.bulk.retries import MOST_TRIES, retry_delay
 from graticule.services import Services, open_services, open_work
 from graticule.settings import Settings
 from graticule.workflows import journal
@@ -166,6 +168,7 @@ async def test_what_is_missing_or_wrong_is_told_item_by_item_and_the_rest_goes_o
             ("item", "gone.json"),
             ("item", "text.json"),
             ("item", "bad.json"),
+            ("item", "greedy.json"),
             ("item", None),
             ("item", "file:///etc/passwd"),
             ("child", "lost/catalog.json"),
@@ -174,6 +177,7 @@ async def test_what_is_missing_or_wrong_is_told_item_by_item_and_the_rest_goes_o
         "good.json": document("good"),
         "text.json": b"not json",
         "bad.json": document("bad", geometry="here"),
+        "greedy.json": document("greedy", assets={"image": {"href": "file:///etc/passwd", "type": "image/tiff"}}),
     }
     run = await started(services, source.href("catalog.json", signed=False))
     async with working(services):
@@ -187,6 +191,7 @@ async def test_what_is_missing_or_wrong_is_told_item_by_item_and_the_rest_goes_o
             "InvalidInputData",
             "InvalidStacCatalog",
             "InvalidStacCatalog",
+            "InvalidAssetHref",
             "IngestionResourceUriNotFound",
         ]
     )
@@ -470,3 +475,93 @@ async def test_a_run_warns_of_items_one_by_one_and_in_a_dry_run_too(services: Se
     failed: dict[Any, Any] = {"broken": ("StacValidationFailed", [])}
     assert found[True] == {"bare": (None, [cloud]), "raster": (None, [cloud])} | failed
     assert found[False] == {"bare": (None, [cloud]), "raster": (None, [cloud, "assets.a.proj:shape"])} | failed
+
+
+# --- what fails in passing --------------------------------------------------------------------------------------------
+
+
+def patient(services: Services, seconds: float = 600) -> Services:
+    """As the others, but one fetch is one try."""
+    settings = services.settings.model_copy(update={"fetch_tries": 1, "bulk_retry_seconds": seconds})
+    return dataclasses.replace(services, settings=settings)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries follow each other soon, and the time for them is long."""
+    monkeypatch.setattr(retries, "_PARTS", (0.0001,) * 4)
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_an_item_whose_source_fails_in_passing_is_tried_again(services: Services, source: Source) -> None:
+    services = patient(services)
+    source.files |= {"a.tif": small_geotiff(), "b.tif": small_geotiff()}
+    url = flat(source, 2)
+    for name in ("a", "b"):
+        assets = {"image": {"href": f"../{name}.tif", "type": "image/tiff"}}
+        source.files[f"flat/{name}.json"] = document(name, assets=assets)
+    source.files["flat/catalog.json"] = catalog(*(("item", f"./{name}.json") for name in ("a", "b", 0, 1)))
+    source.failures = {"flat/a.json": [503, 429], "a.tif": [500], "b.tif": [503] * 4}
+    async with working(services):
+        operation = await ended(services, await started(services, url))
+        assert (operation.status, operation.succeeded) == ("Succeeded", 4)
+        entries = {entry.item_id: entry for entry in await report(services, operation)}
+        assert (entries["a"].attempts, entries["b"].attempts, entries["flat-0"].attempts) == (4, 5, 1)
+        assert await left_over(services) == {}
+    assert source.requests.count("/a.tif") == 2
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_an_item_is_given_up_after_five_tries_and_at_once_where_trying_again_is_of_no_use(
+    services: Services, source: Source
+) -> None:
+    services = patient(services)
+    url = flat(source, 3)
+    source.failures = {"flat/0.json": [503] * 9, "flat/1.json": [404]}
+    async with working(services):
+        operation = await ended(services, await started(services, url))
+        assert (operation.status, operation.succeeded, operation.failed) == ("Failed", 1, 2)
+        told = [(entry.attempts, entry.retriable) for entry in await report(services, operation, "failed")]
+        assert told == [(5, True), (1, False)]
+        assert await left_over(services) == {"submissions": 2}  # kept for another run
+
+
+@pytest.mark.parametrize(("dry", "seconds"), [(True, 600), (False, 0)])
+async def test_a_dry_run_and_an_operator_who_wants_none_try_nothing_again(
+    dry: bool, seconds: float, services: Services, source: Source
+) -> None:
+    url = flat(source, 1)
+    source.failures = {"flat/0.json": [503]}
+    async with working(patient(services, seconds)):
+        operation = await ended(services, await started(services, url, dry=dry))
+        assert (operation.failed, (await report(services, operation))[0].attempts) == (1, 1)
+
+
+async def test_others_of_the_lane_go_on_meanwhile_and_a_run_that_waits_is_cancelled_at_once(
+    services: Services, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "CHUNK_ITEMS", 2)
+    services = patient(services)
+    services = dataclasses.replace(services, settings=services.settings.model_copy(update={"bulk_concurrency": 1}))
+    url = flat(source, 6)
+    source.failures = {"flat/0.json": [503] * 9}
+    async with working(services):
+        run = await started(services, url)
+        operation = await until(services, run, lambda operation: operation.succeeded == 5)
+        assert operation.status == "Running"
+        await services.ingestion.cancel_all("another")
+        await services.ingestion.cancel_all("c")
+        operation = await ended(services, run)
+        assert (operation.status, operation.succeeded, operation.canceled) == ("Canceled", 5, 1)
+
+
+def test_tries_are_spread_over_the_time_for_them() -> None:
+    latest = 0.0
+    for tries in range(1, MOST_TRIES):
+        delays = {retry_delay(tries, 600, None) for _ in range(50)}
+        assert len(delays) > 40  # what failed together does not come back together
+        latest += max(delay for delay in delays if delay is not None)
+    assert 400_000_000 < latest < 600_000_000
+    assert retry_delay(MOST_TRIES, 600, None) is None
+    assert retry_delay(1, 0, None) is None
+    assert retry_delay(1, 600, 120.0) == 120_000_000

@@ -11,11 +11,17 @@ from graticule.errors import InvalidRequestBody
 from graticule.settings import load_settings
 from graticule.sources.guard import Guard
 from graticule.sources.hrefs import parse_href
-from graticule.sources.models import is_plain, origin_of, read_definition
+from graticule.sources.kinds import read_definition as read
+from graticule.sources.models import Definition, is_plain, origin_of
 from graticule.stac.datetimes import parse_instant
 
 CONTAINER = "https://account.blob.core.windows.net/container"
 TOKEN = "sv=2024-11-04&st=2026-01-01T00:00:00Z&se=2099-01-01T00:00:00Z&sr=c&sp=rl&sig=hunter22%3D"
+
+
+def read_definition(document: dict[str, Any], guard: Guard, **values: Any) -> Definition:
+    values = {f"secret{name.removeprefix('token')}": value for name, value in values.items()}
+    return read(document, guard, load_settings(), **values)
 
 
 @pytest.fixture
@@ -42,7 +48,7 @@ def sas(url: Any = CONTAINER, token: Any = TOKEN, **members: Any) -> dict[str, A
 )
 def test_a_token_source_is_understood_however_it_is_spelled(document: dict[str, Any], guard: Guard) -> None:
     definition = read_definition(document, guard)
-    assert (definition.kind, definition.container_url, definition.token) == ("SasToken", CONTAINER, TOKEN)
+    assert (definition.kind, definition.container_url, definition.secret) == ("SasToken", CONTAINER, TOKEN)
     assert definition.expires == parse_instant("2099-01-01T00:00:00Z")
     assert definition.faults(0) == []
     assert "hunter22" not in repr(definition)
@@ -52,14 +58,14 @@ def test_a_managed_identity_is_understood(guard: Guard) -> None:
     info = {"containerUrl": CONTAINER, "objectId": "00000000-0000-0000-0000-000000000001"}
     definition = read_definition({"Kind": "blobManagedIdentity", "connectionInfo": info}, guard)
     assert (definition.kind, definition.object_id) == ("BlobManagedIdentity", info["objectId"])
-    assert (definition.token, definition.expires) == (None, None)
+    assert (definition.secret, definition.expires) == (None, None)
 
 
 @pytest.mark.parametrize(
     ("document", "target"),
     [
         ({}, "kind"),
-        (sas(kind="S3"), "kind"),
+        (sas(kind="Ftp"), "kind"),
         (sas(kind=7), "kind"),
         (sas(connectionInfo=None), "connectionInfo"),
         (sas(url=None), "connectionInfo.containerUrl"),

@@ -25,6 +25,7 @@ from graticule.sealing import Sealer
 from graticule.settings import Settings, load_settings
 from graticule.sources import Fetcher, Sources, parse_href
 from graticule.sources import registry as registry_module
+from graticule.sources.opening import Opened
 
 TOKEN = "sv=2024-11-04&sr=c&sp=rl&sig=hunter22%2B"
 CONTAINER = "https://account.blob.core.windows.net/container"
@@ -37,8 +38,8 @@ class Probe:
         self.asked: list[str] = []
         self.failure: Exception | None = None
 
-    async def __call__(self, href: str) -> None:
-        self.asked.append(href)
+    async def __call__(self, opened: Opened) -> None:
+        self.asked.append(f"{opened.href.scheme}://{opened.href.authority}{opened.href.path_query}")
         if self.failure is not None:
             raise self.failure
 
@@ -71,7 +72,18 @@ def probe() -> Probe:
 
 @pytest.fixture
 def sources(settings: Settings, database: Database, probe: Probe) -> Sources:
-    return Sources(settings=settings, database=database, sealer=Sealer(b"k" * 32), probe=probe)
+    return Sources(settings=settings, database=database, sealer=Sealer(b"k" * 32), probe=probe, get_token=no_token)
+
+
+async def no_token(object_id: str | None, client_id: str | None) -> str:
+    raise ManagedIdentityInfoNotFound(f"This machine has no managed identity {object_id or client_id}.")
+
+
+async def opened(sources: Sources, href: str) -> str | None:
+    """The query that an href is asked for with."""
+    found = await sources.credential(parse_href(href))
+    assert found is None or found.headers == {}
+    return None if found is None else found.href.path_query.partition("?")[2]
 
 
 @pytest.fixture
@@ -114,10 +126,10 @@ async def test_replacing_renews_the_token_and_keeps_id_and_time(sources: Sources
     renewed = await sources.replace(made.id, sas(token="se=2099-01-01&sp=rl&sig=new"))
     assert (renewed.id, renewed.created) == (made.id, made.created)
     assert renewed.expires is not None
-    assert await sources.credential(parse_href(f"{CONTAINER}/a.tif")) == "se=2099-01-01&sp=rl&sig=new"
+    assert await opened(sources, f"{CONTAINER}/a.tif") == "se=2099-01-01&sp=rl&sig=new"
     kept = await sources.replace(made.id, sas(token=None))
     assert kept.expires == renewed.expires
-    assert await sources.credential(parse_href(f"{CONTAINER}/a.tif")) == "se=2099-01-01&sp=rl&sig=new"
+    assert await opened(sources, f"{CONTAINER}/a.tif") == "se=2099-01-01&sp=rl&sig=new"
     with pytest.raises(InvalidRequestBody):
         await sources.replace(made.id, sas(f"{CONTAINER}2", token=None))
     assert (await sources.replace(made.id, identity())).object_id == "me"
@@ -148,7 +160,7 @@ async def test_what_the_test_finds_is_a_warning(
     expired = await sources.create(sas(f"{CONTAINER}2", "se=2020-01-01&sp=rl&sig=x"))
     assert "expired" in (expired.warning or "")
     assert len(probe.asked) == asked
-    assert "no managed identities" in ((await sources.create(identity(f"{CONTAINER}3"))).warning or "")
+    assert "no managed identity me" in ((await sources.create(identity(f"{CONTAINER}3"))).warning or "")
     monkeypatch.setattr(registry_module, "TEST_LIMIT", 0.01)
     probe.failure = None
     sources.probe = lambda _href: asyncio.sleep(30)
@@ -158,7 +170,7 @@ async def test_what_the_test_finds_is_a_warning(
 @pytest.mark.parametrize("path", ["/a.tif", "/folder/a b.tif", "/x/", "//a"])
 async def test_a_token_is_for_what_lies_in_its_container(sources: Sources, path: str) -> None:
     await sources.create(sas())
-    assert await sources.credential(parse_href(f"{CONTAINER}{path.replace(' ', '%20')}")) == TOKEN
+    assert await opened(sources, f"{CONTAINER}{path.replace(' ', '%20')}") == TOKEN
 
 
 @pytest.mark.parametrize(
@@ -189,8 +201,8 @@ async def test_a_token_is_for_nothing_else(sources: Sources, href: str) -> None:
 async def test_the_innermost_container_counts(sources: Sources) -> None:
     await sources.create(sas("https://host.test/a", "sp=rl&sig=outer"))
     await sources.create(sas("https://host.test/a/b", "sp=rl&sig=inner"))
-    assert await sources.credential(parse_href("https://host.test/a/b/c.tif")) == "sp=rl&sig=inner"
-    assert await sources.credential(parse_href("https://host.test/a/bc.tif")) == "sp=rl&sig=outer"
+    assert await opened(sources, "https://host.test/a/b/c.tif") == "sp=rl&sig=inner"
+    assert await opened(sources, "https://host.test/a/bc.tif") == "sp=rl&sig=outer"
 
 
 async def test_a_source_that_cannot_be_used_says_why(
@@ -198,7 +210,7 @@ async def test_a_source_that_cannot_be_used_says_why(
 ) -> None:
     href = parse_href(f"{CONTAINER}/a.tif")
     made = await sources.create(identity())
-    with pytest.raises(ManagedIdentityInfoNotFound, match=made.id):
+    with pytest.raises(ManagedIdentityInfoNotFound, match="no managed identity me"):
         await sources.credential(href)
     await sources.replace(made.id, sas(token="se=2020-01-01&sig=hunter22"))
     with pytest.raises(SourceAuthenticationFailed, match="expired at 2020") as caught:
@@ -281,9 +293,9 @@ async def test_a_private_container_without_a_source_says_register_one(
 
 
 async def test_the_probe_asks_once_and_says_what_came(fetcher: Fetcher, source: Any, answers: Any) -> None:
-    await fetcher.probe(source.says(answers.whole()))
+    await fetcher.probe(Opened(parse_href(source.says(answers.whole()))))
     with pytest.raises(SourceNotFound) as caught:
-        await fetcher.probe(source.says(answers.whole(b"", 404)))
+        await fetcher.probe(Opened(parse_href(source.says(answers.whole(b"", 404)))))
     assert "SECRET" not in caught.value.message
     assert len(source.requests) == 2
 

@@ -1,4 +1,4 @@
-"""One suite over the local folder and a store that only obstore writes to; then what is particular to the folder."""
+"""One suite over the local folder, memory, Azure Blob and S3; then what is particular to the folder."""
 
 # ruff: noqa: ASYNC240 - small files, and nothing else runs
 
@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 from obstore.store import MemoryStore
 
+from bucket_servers import Azurite, Moto
 from graticule.errors import BlobConflict, InternalError, InternalIntermittentError, NotFound
+from graticule.settings import load_settings
 from graticule.storage import AssetStore
+from graticule.storage.assets import PART
 
 C = "scenes-0a1b2c3d"
 KEY = "00ff00ff00ff/item/image.tif"
@@ -23,9 +26,21 @@ BODY = os.urandom(3 << 20)
 SHA = hashlib.sha256(BODY).hexdigest()
 
 
-@pytest.fixture(params=["local", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> AssetStore:
-    return AssetStore.local(tmp_path / "assets") if request.param == "local" else AssetStore(MemoryStore())
+@pytest.fixture(params=["local", "memory", "azure", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AssetStore:
+    if request.param == "local":
+        return AssetStore.open(load_settings(data_dir=tmp_path))
+    if request.param == "memory":
+        return AssetStore(MemoryStore())
+    if request.param == "azure":
+        azurite: Azurite = request.getfixturevalue("azurite")
+        bucket = azurite.new_container("/a/prefix")
+    else:
+        moto: Moto = request.getfixturevalue("moto")
+        bucket = moto.new_bucket("/a/prefix")
+    for name, value in bucket.settings().items():
+        monkeypatch.setenv(name, value)
+    return AssetStore.open(load_settings(data_dir=tmp_path))
 
 
 @pytest.fixture
@@ -46,6 +61,58 @@ async def content(pieces: AsyncIterator[bytes]) -> bytes:
 
 async def listed(store: AssetStore) -> list[tuple[str, str, int]]:
     return sorted([entry async for entry in store.list_all()])
+
+
+async def test_a_usable_store_passes_the_check(store: AssetStore) -> None:
+    await store.check()
+    await store.put_bytes(C, KEY, b"x", None)
+    await store.check()
+
+
+async def test_a_large_file_comes_whole(store: AssetStore, tmp_path: Path) -> None:
+    body = os.urandom(2 * PART + 12345)
+    (tmp_path / "large").write_bytes(body)
+    sha256 = hashlib.sha256(body).hexdigest()
+    blob = await store.put_file(C, KEY, tmp_path / "large", "image/tiff", sha256)
+    assert (blob.size, blob.sha256) == (len(body), sha256)
+    assert await content(await store.open_range(C, KEY, 0, len(body))) == body
+    assert await content(await store.open_range(C, KEY, PART - 5, 2 * PART + 7)) == body[PART - 5 : 2 * PART + 7]
+    assert await store.part(C, KEY, PART - 1, PART + 1) == (len(body), body[PART - 1 : PART + 1])
+    assert await store.part(C, KEY, len(body) - 1, PART * 9) == (len(body), body[-1:])
+
+
+async def test_every_legal_name_is_its_own(store: AssetStore) -> None:
+    keys = ["a/b+c,(d).e-f_g.tif", "a/B+c,(d).e-f_g.tif", "x", f"{'n' * 150}/{'m' * 150}.tif"]
+    for key in keys:
+        await store.put_bytes(C, key, key.encode(), "text/plain; charset=utf-8")
+    assert await listed(store) == sorted((C, key, len(key)) for key in keys)
+    for key in keys:
+        assert await content(await store.open_range(C, key, 0, len(key))) == key.encode()
+
+
+async def test_a_media_type_that_is_no_header_is_left_out(store: AssetStore) -> None:
+    await store.put_bytes(C, KEY, b"x", "image/tiff\r\nX-Evil: 1")
+    assert await store.size(C, KEY) == 1
+
+
+async def test_an_object_is_copied(store: AssetStore, staged: Path) -> None:
+    await store.put_file(C, KEY, staged, "image/tiff", SHA)
+    copied = await store.copy((C, KEY), "other-0a1b2c3d", "00/item/copy.tif", len(BODY), SHA, "image/tiff")
+    assert (copied.size, copied.sha256) == (len(BODY), SHA)
+    assert await store.copy((C, KEY), "other-0a1b2c3d", "00/item/copy.tif", len(BODY), SHA, None) == copied
+    await store.delete(C, KEY)
+    assert await content(await store.open_range("other-0a1b2c3d", "00/item/copy.tif", 0, len(BODY))) == BODY
+    with pytest.raises(NotFound):
+        await store.copy((C, KEY), "other-0a1b2c3d", "00/item/gone.tif", len(BODY), SHA, None)
+    with pytest.raises(BlobConflict):
+        await store.put_bytes("other-0a1b2c3d", "00/item/copy.tif", b"other", None)
+
+
+async def test_a_copy_of_other_bytes_is_none(store: AssetStore) -> None:
+    await store.put_bytes(C, KEY, b"first", None)
+    with pytest.raises(InternalIntermittentError):
+        await store.copy((C, KEY), "other-0a1b2c3d", KEY, 5, "0" * 64, None)
+    assert await listed(store) == [(C, KEY, 5)]
 
 
 async def test_a_file_is_stored_as_it_is(store: AssetStore, staged: Path) -> None:
@@ -114,13 +181,13 @@ async def test_deleting_answers_what_is_freed_and_twice_is_no_error(store: Asset
 
 
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "/etc/passwd", "a//b", "", "a/.", "a\0b"])
-async def test_no_key_leads_out_of_the_store(key: str, local: AssetStore) -> None:
+async def test_no_key_leads_out_of_the_store(key: str, store: AssetStore) -> None:
     with pytest.raises(InternalError):
-        await local.put_bytes(C, key, b"x", None)
+        await store.put_bytes(C, key, b"x", None)
     with pytest.raises(InternalError):
-        await local.open_range(C, key, 0, 1)
+        await store.open_range(C, key, 0, 1)
     with pytest.raises(InternalError):
-        await local.delete(C, key)
+        await store.delete(C, key)
 
 
 # --- the folder ------------------------------------------------------------------------------------------------------

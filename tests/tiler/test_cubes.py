@@ -31,7 +31,7 @@ DEGREES = CRS.from_epsg(4326)
 
 
 def opened(path: Path, **chosen: Any) -> CubeReader:
-    return open_cube(str(path), WEB, CubeSelection(**chosen))
+    return open_cube(path, WEB, CubeSelection(**chosen))
 
 
 def value(path: Path, lon: float, lat: float, **chosen: Any) -> Any:

@@ -44,8 +44,11 @@ async def cancel_operation(call: Call) -> Response:
 
 
 async def cancel_all_operations(call: Call) -> Response:
-    """``DELETE /inma/operations``: cancels all that is pending or running, in the whole catalog."""
-    await call.services.ingestion.cancel_all()
+    """``DELETE /inma/operations``: cancels all that is pending or running and that the caller may cancel.
+
+    Administrators may cancel everything in the catalog, others nothing; ``collectionId`` narrows it to a collection.
+    """
+    await call.services.ingestion.cancel_all(call.query.get("collectionId") or None)
     return Response(status_code=204)
 
 
@@ -83,7 +86,13 @@ _PAGED = ("$top", "$skip", "collectionId", "status")
 ENDPOINTS = (
     Endpoint("GET", "/inma/operations", list_operations, Role.READER, "List operations", _PAGED),
     Endpoint(
-        "DELETE", "/inma/operations", cancel_all_operations, Role.ADMINISTRATOR, "Cancel all operations", status=204
+        "DELETE",
+        "/inma/operations",
+        cancel_all_operations,
+        Role.ADMINISTRATOR,
+        "Cancel all operations",
+        ("collectionId",),
+        status=204,
     ),
     Endpoint("GET", _OPERATION, get_operation, Role.READER, "Read an operation"),
     Endpoint("DELETE", _OPERATION, cancel_operation, Role.ADMINISTRATOR, "Cancel an operation", status=204),

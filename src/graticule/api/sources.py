@@ -1,4 +1,4 @@
-"""Ingestion sources over HTTP (api.md 3.1). A token goes in and never comes out."""
+"""Ingestion sources over HTTP (api.md 3.1). A secret goes in and never comes out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from graticule.api.routing import Call, Endpoint, json_response
 from graticule.sources.models import Source
 from graticule.stac.datetimes import rfc3339
 
-#: A source is an address and a token.
+#: A source is an address and a secret.
 MAX_SOURCE_BYTES = 64_000
 
 
@@ -50,9 +50,10 @@ async def delete_source(call: Call) -> Response:
     return Response(status_code=204)
 
 
-async def list_managed_identities(_call: Call) -> Response:
-    """``GET /inma/ingestion-sources/managed-identities``: this catalog has none."""
-    return json_response({"value": []})
+async def list_managed_identities(call: Call) -> Response:
+    """``GET /inma/ingestion-sources/managed-identities``: those that the operator has named."""
+    named = call.services.settings.managed_identities
+    return json_response({"value": [{"objectId": key, "resourceId": value} for key, value in named.items()]})
 
 
 def _written(call: Call, source: Source, status: int) -> Response:
@@ -66,6 +67,7 @@ def _summary(source: Source) -> dict[str, Any]:
 
 def _resource(source: Source) -> dict[str, Any]:
     info: dict[str, Any] = {"containerUrl": source.container_url}
+    info |= source.details
     if source.object_id is not None:
         info["objectId"] = source.object_id
     if source.expires is not None:

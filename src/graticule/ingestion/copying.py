@@ -50,7 +50,7 @@ from graticule.ingestion.zarr_stores import fetch_store, is_store
 from graticule.settings import Settings
 from graticule.sources import Download, Fetcher, redact
 from graticule.stac.documents import Asset, Item
-from graticule.storage import AssetStore, ManagedHrefs, layout, ledger
+from graticule.storage import AssetStore, ManagedHrefs, StoredBlob, layout, ledger
 from graticule.workflows import Attempt, journal
 from graticule.workflows.journal import Operation, StoredAsset
 
@@ -137,7 +137,8 @@ class Copier:
             for number, (key, asset) in enumerate(assets.items()):
                 if key in missing or self._is_sidecar(key, missing, assets):
                     path = work.folder / f"a{number}"
-                    files.tasks[key] = asyncio.create_task(self._fetch(asset, path, slots))
+                    is_read = self._is_sidecar(key, missing, assets) or wants_manifest(asset)
+                    files.tasks[key] = asyncio.create_task(self._fetch(asset, path, slots, is_read=is_read))
             results: list[list[StoredAsset]] = await _all([self._bring(work, key, files) for key in missing])
         stored |= {asset.asset_key: asset for each in results for asset in each}
         if work.keep_originals:  # source files are entries of their own
@@ -148,11 +149,11 @@ class Copier:
     def _is_sidecar(self, key: str, missing: Iterable[str], assets: Mapping[str, Asset]) -> bool:
         return any(key in sidecars_of(other, assets).values() for other in missing if other != key)
 
-    async def _fetch(self, asset: Asset, path: Path, slots: asyncio.Semaphore) -> Download:
+    async def _fetch(self, asset: Asset, path: Path, slots: asyncio.Semaphore, *, is_read: bool) -> Download:
         href = asset["href"]
         async with slots:
             if (blob := self._hrefs.locate(href, ())) is not None:
-                download = await self._fetch_managed(blob.container, blob.key, path)
+                download = await self._fetch_managed(blob.container, blob.key, path if is_read else None)
             elif is_store(asset):
                 download = await fetch_store(self._fetcher, href, path, max_bytes=self._settings.max_asset_bytes)
             else:
@@ -160,18 +161,19 @@ class Copier:
         crashpoints.reach(_AFTER_FETCH)
         return download
 
-    async def _fetch_managed(self, container: str, key: str, path: Path) -> Download:
-        """An asset of this catalog, sent in another item: a copy of its own, without a way through the network."""
+    async def _fetch_managed(self, container: str, key: str, path: Path | None) -> Download:
+        """An asset of this catalog, sent in another item: storage copies it; its bytes come here if they are read."""
         blob = await self._database.read(lambda tx: ledger.find(tx, container, key))
         if blob is None or blob.size is None or blob.sha256 is None:
             raise InvalidAssetHref(_GONE)
-        try:
-            chunks = await self._store.open_range(container, key, 0, blob.size)
-        except NotFound:  # deleted a moment ago
-            raise InvalidAssetHref(_GONE) from None
-        with path.open("wb") as file:
-            async for chunk in chunks:
-                file.write(chunk)
+        if path is not None:
+            try:
+                chunks = await self._store.open_range(container, key, 0, blob.size)
+            except NotFound:  # deleted a moment ago
+                raise InvalidAssetHref(_GONE) from None
+            with path.open("wb") as file:
+                async for chunk in chunks:
+                    file.write(chunk)
         return Download(
             bytes=blob.size,
             sha256=blob.sha256,
@@ -318,8 +320,7 @@ class Copier:
 
         await self._database.write(plan)
         crashpoints.reach(_AFTER_PLAN)
-        checksum = await asyncio.to_thread(_sha256, path) if outcome in _MADE else download.sha256
-        blob = await self._store.put_file(work.container, name, path, media_type=media_type, sha256=checksum)
+        blob = await self._put(work.container, name, asset["href"], download, path, outcome, media_type)
         crashpoints.reach(_AFTER_STORE)
         stored = StoredAsset(
             asset_key=key,
@@ -342,6 +343,29 @@ class Copier:
 
         await self._database.write(note)
         return stored
+
+    async def _put(
+        self,
+        container: str,
+        name: str,
+        href: str,
+        download: Download,
+        path: Path,
+        outcome: Outcome,
+        media_type: str | None,
+    ) -> StoredBlob:
+        """Into storage, from the file, or from where storage can take it itself."""
+        if outcome is Outcome.COPIED and (other := self._hrefs.locate(href, ())) is not None:
+            try:
+                return await self._store.copy(other, container, name, download.bytes, download.sha256, media_type)
+            except NotFound:  # deleted a moment ago
+                raise InvalidAssetHref(_GONE) from None
+        if outcome in _MADE:
+            checksum = await asyncio.to_thread(_sha256, path)
+            return await self._store.put_file(container, name, path, media_type, checksum)
+        is_as_sent = outcome is not Outcome.PACKED and self._store.may_fetch(href)
+        origin = await self._fetcher.address(href) if is_as_sent else None
+        return await self._store.put_file(container, name, path, media_type, download.sha256, origin=origin)
 
     @staticmethod
     def _name(work: ItemWork, key: str, asset: Asset, media_type: str | None, outcome: Outcome) -> str:

@@ -303,11 +303,11 @@ class Ingestion:
 
         await self._database.write(cancel)
 
-    async def cancel_all(self) -> None:
-        """Cancel every pending and running operation of the catalog, but deletions."""
+    async def cancel_all(self, collection_id: str | None = None) -> None:
+        """Cancel every pending and running operation, of one collection or of the catalog, but deletions."""
         below: int | None = None
         while True:
-            below = await self._database.write(partial(journal.cancel_some, below=below))
+            below = await self._database.write(partial(journal.cancel_some, collection_id=collection_id, below=below))
             if below is None:
                 return
 

@@ -1,7 +1,7 @@
 """Owns: the way from an href to bytes, whether an address may be connected to at all, and the registered sources.
 
 Refuses: to know what the bytes are for. Everything that a user's URL points at is opened here and nowhere else.
-Entry points: `Fetcher`, `Sources`, `Guard`, `offer`, `parse_href`, `redact`.
+Entry points: `Fetcher`, `Sources`, `Guard`, `offer`, `parse_href`, `parse_place`, `redact`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,26 @@ from typing import TYPE_CHECKING, Any
 from graticule.sources.guard import Guard
 from graticule.sources.hrefs import Href, parse_href, redact
 from graticule.sources.offers import offer
+from graticule.sources.places import FileHref, join, parse_place
 from graticule.sources.registry import Sources
 
 if TYPE_CHECKING:
     from graticule.sources.fetcher import Fetcher
     from graticule.sources.transfer import Download
 
-__all__ = ["Download", "Fetcher", "Guard", "Href", "Sources", "offer", "parse_href", "redact"]
+__all__ = [
+    "Download",
+    "Fetcher",
+    "FileHref",
+    "Guard",
+    "Href",
+    "Sources",
+    "join",
+    "offer",
+    "parse_href",
+    "parse_place",
+    "redact",
+]
 
 
 def __getattr__(name: str) -> Any:

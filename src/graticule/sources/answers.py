@@ -50,13 +50,12 @@ _PASSING: Final = frozenset({408, 425, 429})
 _FINAL: Final = frozenset({501, 505, 508, 510, 511})
 
 
-def refusal(href: Href, status: int, headers: Mapping[str, str], body: bytes) -> SourceError:
-    """The error for an answer that is not the asset."""
+def refusal(href: Href, status: int, headers: Mapping[str, str], body: bytes, *, anonymous: bool) -> SourceError:
+    """The error for an answer that is not the asset; `anonymous`: it was asked for without any credential."""
     text = body.decode("utf-8", "replace")
     code = _error_code(headers, text)
     said = f"{href} answered {status}{f' {code}' if code else ''}"
     # A private container of Azure answers anonymous requests for what is there with 404 ResourceNotFound, or with 409.
-    anonymous = "?" not in href.path_query
     if code in _NOT_PUBLIC or (anonymous and (status == 409 or (status == 404 and code == "ResourceNotFound"))):
         return PublicAccessRestricted(
             f"{said}: the storage allows no anonymous access. Sign the URL, or register an ingestion source for it."
@@ -64,7 +63,9 @@ def refusal(href: Href, status: int, headers: Mapping[str, str], body: bytes) ->
     if status == 401 or (
         status in (400, 403) and (code in _BAD_CREDENTIALS or (status == 403 and _BAD_SIGNATURE.search(text)))
     ):
-        return SourceAuthenticationFailed(f"{said}: it does not accept the signature or token. Renew the SAS token.")
+        return SourceAuthenticationFailed(
+            f"{said}: it does not accept the signature or token. Renew the SAS token, or its ingestion source's secret."
+        )
     if status == 403:
         return SourceForbidden(f"{said}: it denies access. Grant read access, or use a signed URL.")
     if status in (404, 410):

@@ -1,4 +1,4 @@
-"""Owns: the guarded client: href → bytes in a file.
+"""Owns: the guarded client: href → bytes in a file. Local files, where they are open to it, are copied by `local`.
 
 One try is: open (connect, send, read the head of the answer, follow redirects by hand), then read the body. Faults
 that may pass are tried again, from where the file broke off if the source can do that. A source that sends nothing is
@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import random
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -25,18 +25,20 @@ from yarl import URL
 
 from graticule.errors import (
     InvalidAssetHref,
-    SourceCertificateRejected,
-    SourceConnectionFailed,
     SourceError,
     SourceFailed,
     SourceRefused,
     SourceTimeout,
 )
 from graticule.settings import Settings
+from graticule.sources import local
 from graticule.sources.answers import BODY_LIMIT, refusal
 from graticule.sources.door import Door, Lookup
+from graticule.sources.faults import mapped
 from graticule.sources.guard import Guard
-from graticule.sources.hrefs import Href, parse_href
+from graticule.sources.hrefs import Href
+from graticule.sources.opening import Method, Opened
+from graticule.sources.places import FileHref, ObjectHref, parse_place
 from graticule.sources.transfer import Download, OnProgress, Transfer
 
 MAX_REDIRECTS: Final = 5
@@ -49,8 +51,10 @@ _MAX_RETRY_AFTER: Final = 20.0
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _READ: Final = 1 << 18
 
-#: The query that opens an href of a registered source, or None where there is none. Raises SourceError.
-Credentials = Callable[[Href], Awaitable[str | None]]
+#: How an href of a registered source is asked for, or None: as it is. Raises SourceError.
+Credentials = Callable[[Href, Method], Awaitable[Opened | None]]
+#: Where an href of another scheme than http(s) is. Raises SourceError.
+Locate = Callable[[ObjectHref | FileHref], Awaitable[Href | FileHref]]
 
 
 class Fetcher:
@@ -61,13 +65,15 @@ class Fetcher:
         settings: Settings,
         *,
         credentials: Credentials | None = None,
+        locate: Locate | None = None,
         lookup: Lookup | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        """Take what opens registered sources; and another name look-up, way to wait and clock, for tests."""
+        """Take what opens and finds registered sources; and another name look-up, way to wait and clock, for tests."""
         self._settings = settings
         self._credentials = credentials
+        self._locate = locate
         self._door = Door(Guard(settings), lookup)
         self._sleep = sleep
         self._clock = clock
@@ -109,7 +115,7 @@ class Fetcher:
         """Bring what an href points at into a file, byte for byte. The file exists afterwards only if all is well.
 
         Args:
-            href: absolute http(s) URL; sent as it is.
+            href: absolute http(s) URL, sent as it is; or one of the schemes of `places`.
             path: the file to write, in a folder of the caller; an existing one is replaced.
             max_bytes: default `Settings.max_asset_bytes`.
             on_progress: called with the bytes so far and the announced size.
@@ -118,8 +124,10 @@ class Fetcher:
             SourceError: one of its leaves; the message begins with the URL, without its query.
             InternalIntermittentError: the file cannot be written.
         """
-        target = parse_href(href)
+        target = await self._place(href)
         limit = self._settings.max_asset_bytes if max_bytes is None else max_bytes
+        if isinstance(target, FileHref):
+            return await local.copy(target, path, self._settings, max_bytes=limit, on_progress=on_progress)
         transfer = Transfer(target, path, limit, on_progress)
         try:
             return await self._with_retries(transfer)
@@ -127,17 +135,39 @@ class Fetcher:
             transfer.discard()
             raise
 
-    async def probe(self, href: str) -> None:
-        """Ask once whether an href answers 200; no credential is added, nothing of the answer is kept.
+    async def address(self, href: str) -> str | None:
+        """The URL by which the source is asked, with the credential of a registered source in its query.
+
+        For a storage service that fetches a source itself; it may stand in no log and no answer. None: a URL alone
+        does not open it.
+
+        Raises:
+            SourceError: as `download`, of the credential.
+        """
+        target = await self._place(href)
+        if isinstance(target, FileHref):
+            return None
+        opened = None if self._credentials is None else await self._credentials(target, "GET")
+        if opened is not None and opened.headers:
+            return None
+        asked = target if opened is None else opened.href
+        return f"{asked.scheme}://{asked.authority}{asked.path_query}"
+
+    async def probe(self, opened: Opened) -> None:
+        """Ask once whether what was opened answers 200; nothing of the answer is kept.
 
         Raises:
             SourceError: it does not; the message begins with the URL, without its query.
         """
-        target = parse_href(href)
-        with _mapped(target):
-            async with self._open(target, {}, _Patience(asyncio.get_running_loop().time)) as (final, response):
+
+        async def once(href: Href, _method: Method) -> Opened | None:
+            return opened if href is opened.href else None
+
+        patience = _Patience(asyncio.get_running_loop().time)
+        with mapped(opened.href):
+            async with self._open(opened.href, {}, patience, credentials=once) as (final, response):
                 if response.status != 200:
-                    raise refusal(final, response.status, response.headers, await self._error_body(response))
+                    raise await self._refusal(final, response)
 
     async def measure(self, href: str) -> Measure:
         """Ask how large what an href points at is, without bringing it: HEAD, else the head of a GET.
@@ -145,16 +175,18 @@ class Fetcher:
         Raises:
             SourceError: the source refuses it; the message begins with the URL, without its query.
         """
-        target = parse_href(href)
+        target = await self._place(href)
+        if isinstance(target, FileHref):
+            return Measure(await asyncio.to_thread(local.size_of, target, self._settings), None)
         patience = _Patience(asyncio.get_running_loop().time)
-        with _mapped(target):
+        with mapped(target):
             async with self._open(target, {}, patience, method="HEAD") as (final, response):
                 if response.status == 200:
                     return _measure(response)
             # Some signatures are for GET alone, some servers know no HEAD, and it says nothing of why not.
             async with self._open(target, {}, patience) as (final, response):
                 if response.status != 200:
-                    raise refusal(final, response.status, response.headers, await self._error_body(response))
+                    raise await self._refusal(final, response)
                 return _measure(response)
 
     async def _with_retries(self, transfer: Transfer) -> Download:
@@ -174,10 +206,10 @@ class Fetcher:
 
     async def _try(self, transfer: Transfer, patience: _Patience) -> Download:
         idle = self._settings.fetch_idle_timeout
-        with _mapped(transfer.href, transfer):
+        with mapped(transfer.href, transfer):
             async with self._open(transfer.href, transfer.range_headers(), patience) as (href, response):
                 if response.status not in (200, 203, 204, 206, 416):
-                    raise refusal(href, response.status, response.headers, await self._error_body(response))
+                    raise await self._refusal(href, response)
                 transfer.begin(response)
                 pace = _Pace(self._settings, asyncio.get_running_loop().time)
                 while True:
@@ -194,24 +226,39 @@ class Fetcher:
                         )
             return await transfer.finish()
 
+    async def _place(self, href: str) -> Href | FileHref:
+        place = parse_place(href)
+        if isinstance(place, Href):
+            return place
+        if self._locate is None:
+            raise InvalidAssetHref(f"{place} has a scheme that is not read here: use an absolute http(s) URL.")
+        return await self._locate(place)
+
     @contextlib.asynccontextmanager
     async def _open(
-        self, href: Href, headers: dict[str, str], patience: _Patience, method: str = "GET"
+        self,
+        href: Href,
+        headers: dict[str, str],
+        patience: _Patience,
+        method: Method = "GET",
+        credentials: Credentials | None = None,
     ) -> AsyncIterator[tuple[Href, ClientResponse]]:
         """The head of the answer behind at most five redirects, each through the door.
 
         The credential of a registered source goes to that source: a redirect to another origin ends it for good.
         """
-        origin: tuple[str, str, int] | None = (href.scheme, href.host, href.port)
+        credentials = credentials or self._credentials
+        origin: tuple[str, str, int] | None = href.origin
         opening = self._settings.fetch_connect_timeout + self._settings.fetch_idle_timeout
         response: ClientResponse | None = None
         try:
             async with asyncio.timeout(min(opening, patience.left)):
                 for _ in range(MAX_REDIRECTS + 1):
-                    origin = origin if origin == (href.scheme, href.host, href.port) else None
-                    if origin is not None:
-                        href = await self._opened(href)
-                    response = await self._ask(href, headers, method)
+                    origin = origin if origin == href.origin else None
+                    secret: Mapping[str, str] = {}
+                    if origin is not None and credentials and (opened := await credentials(href, method)):
+                        href, secret, origin = opened.href, opened.headers, opened.href.origin
+                    response = await self._ask(href, {**headers, **secret}, method)
                     if response.status not in _REDIRECTS:
                         break
                     response.close()
@@ -224,16 +271,16 @@ class Fetcher:
             if response is not None:
                 response.close()  # the connection, unless the body was read to its end: then it is back in the pool
 
-    async def _opened(self, href: Href) -> Href:
-        """The href with the credential of the source that it belongs to, if there is one."""
-        query = None if self._credentials is None else await self._credentials(href)
-        return href if query is None else replace(href, path_query=f"{href.path_query}?{query}")
-
     async def _ask(self, href: Href, headers: dict[str, str], method: str) -> ClientResponse:
         if self._session is None:
             raise RuntimeError("the fetcher is not open: use `async with`")
         with self._door.fetching(href):
             return await self._session.request(method, _request_url(href), headers=headers, allow_redirects=False)
+
+    async def _refusal(self, href: Href, response: ClientResponse) -> SourceError:
+        anonymous = "?" not in href.path_query and "Authorization" not in response.request_info.headers
+        body = await self._error_body(response)
+        return refusal(href, response.status, response.headers, body, anonymous=anonymous)
 
     async def _error_body(self, response: ClientResponse) -> bytes:
         """The beginning of an error's text; a broken one does not hide the status."""
@@ -330,37 +377,3 @@ def _tls() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
     return context
-
-
-@contextlib.contextmanager
-def _mapped(href: Href, transfer: Transfer | None = None) -> Iterator[None]:
-    """Every fault of the transport as one of ours. Causes are cut off: their texts hold whole URLs."""
-    where = f"{href.scheme}://{href.authority}"
-    try:
-        yield
-    except aiohttp.ClientConnectorCertificateError as exc:
-        reason = getattr(exc.certificate_error, "verify_message", None) or "it cannot be verified"
-        raise SourceCertificateRejected(
-            f"{href}: the TLS certificate of its host is refused: {reason}. Have it renewed,"
-            " or have an operator trust its authority with SSL_CERT_FILE."
-        ) from None
-    except aiohttp.ClientConnectorDNSError:
-        raise SourceConnectionFailed(f"{href}: the name {href.host} does not resolve to an address.") from None
-    except (aiohttp.ClientSSLError, ssl.SSLError):
-        raise SourceConnectionFailed(f"{href}: no TLS connection to {where}.") from None
-    except TimeoutError:
-        if transfer is not None and transfer.received:
-            raise SourceTimeout(f"{transfer.broken_off().message} Nothing more came in time.") from None
-        raise SourceTimeout(f"{href} did not answer in time.") from None
-    except aiohttp.InvalidURL:
-        raise InvalidAssetHref(f"{href} is not a URL that can be asked for.") from None
-    except aiohttp.ClientResponseError:
-        raise SourceFailed(f"{href} answered something that is not HTTP.") from None
-    except aiohttp.ClientPayloadError:
-        broken = SourceConnectionFailed(f"{href} broke off.") if transfer is None else transfer.broken_off()
-        raise broken from None
-    except (aiohttp.ClientError, OSError) as exc:
-        if transfer is not None and transfer.received:
-            raise transfer.broken_off() from None
-        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "the connection was closed"
-        raise SourceConnectionFailed(f"{href}: no connection ({reason.lower()}).") from None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Final
 
 import idna
@@ -18,6 +19,7 @@ from graticule.errors import SourceForbidden
 from graticule.settings import Settings
 from graticule.sources.hrefs import Address, Href
 from graticule.sources.offers import is_offered
+from graticule.sources.places import FileHref
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -84,13 +86,14 @@ def is_public(address: Address) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _AllowedHost:
+class AllowedHost:
     """A host of the setting, for all its ports or for one."""
 
     host: str
     port: int | None
 
     def matches(self, href: Href) -> bool:
+        """Is this the host of an href?"""
         return href.host.rstrip(".") == self.host and self.port in (None, href.port)
 
 
@@ -100,13 +103,14 @@ class Guard:
     def __init__(self, settings: Settings) -> None:
         """Read the entries: a CIDR or a bare address is a network, anything else a host with or without port."""
         self._data_dir = settings.data_dir
+        self._folders = settings.local_sources
         self._networks: list[Network] = []
-        self._hosts: list[_AllowedHost] = []
+        self._hosts: list[AllowedHost] = []
         for entry in settings.fetch_allow:
             try:
                 self._networks.append(ipaddress.ip_network(entry, strict=False))
             except ValueError:
-                self._hosts.append(_allowed_host(entry))
+                self._hosts.append(allowed_host(entry))
 
     def check(self, href: Href) -> None:
         """Refuse what can be refused before a name is looked up.
@@ -119,6 +123,17 @@ class Guard:
                 raise self.refusal(href)
         elif href.scheme == "http" and not self._networks and not self._allows_host(href):
             raise self.refusal(href)
+
+    def check_file(self, place: FileHref) -> None:
+        """Refuse a local file that is in no folder of ``GRATICULE_LOCAL_SOURCES``.
+
+        Raises:
+            SourceForbidden: it is in none.
+        """
+        if not any(PurePosixPath(place.path).is_relative_to(folder) for folder in self._folders):
+            raise SourceForbidden(
+                f"{place} may not be read: an operator names its folder, or one above it, in GRATICULE_LOCAL_SOURCES."
+            )
 
     def admits(self, href: Href, address: Address) -> bool:
         """May this href be fetched from this address?"""
@@ -147,7 +162,8 @@ class Guard:
         return any(entry.matches(href) for entry in self._hosts)
 
 
-def _allowed_host(entry: str) -> _AllowedHost:
+def allowed_host(entry: str) -> AllowedHost:
+    """Read ``host[:port]`` of a setting."""
     host, colon, port = entry.rpartition(":")
     if not colon or entry.endswith("]"):
         host, port = entry, ""
@@ -156,4 +172,4 @@ def _allowed_host(entry: str) -> _AllowedHost:
         host = ipaddress.IPv6Address(host).compressed
     elif not host.isascii():
         host = idna.encode(host, uts46=True).decode("ascii")
-    return _AllowedHost(host, int(port) if port else None)
+    return AllowedHost(host, int(port) if port else None)

@@ -62,6 +62,11 @@ class Href:
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port (RFC 6454): whom a credential is for."""
+        return self.scheme, self.host, self.port
+
+    @property
     def path(self) -> str:
         """The path without the query."""
         return self.path_query.partition("?")[0]

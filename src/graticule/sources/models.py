@@ -1,6 +1,7 @@
 """Owns: what a registered source is, and how clients spell one (api.md 3.1).
 
-A source is a container (an https address without query) and how to read it: with a SAS token, or as a managed identity.
+A source is a container (an https address without query, or a folder) and how to read it: with a SAS token, or as a
+managed identity; beyond the original with keys of S3 or Google, or with headers, which `kinds` reads.
 """
 
 from __future__ import annotations
@@ -14,15 +15,29 @@ from urllib.parse import parse_qsl, unquote
 from graticule.errors import InvalidAssetHref, InvalidRequestBody, SourceForbidden
 from graticule.sources.guard import Guard
 from graticule.sources.hrefs import Href, parse_href
+from graticule.sources.places import FileHref
 from graticule.stac.datetimes import parse_instant, rfc3339
 
-Kind = Literal["SasToken", "BlobManagedIdentity"]
+Kind = Literal["SasToken", "BlobManagedIdentity", "S3", "Gcs", "HttpHeaders", "LocalFolder"]
 SAS_TOKEN: Final = "SasToken"  # noqa: S105 - the name of a kind
 MANAGED_IDENTITY: Final = "BlobManagedIdentity"
-_KINDS: Final[dict[str, Kind]] = {kind.lower(): kind for kind in (SAS_TOKEN, MANAGED_IDENTITY)}
+S3: Final = "S3"
+GCS: Final = "Gcs"
+HTTP_HEADERS: Final = "HttpHeaders"
+LOCAL_FOLDER: Final = "LocalFolder"
+KINDS: Final[dict[str, str]] = {
+    SAS_TOKEN: "SAS token",
+    MANAGED_IDENTITY: "managed identity",
+    S3: "S3",
+    GCS: "Google Cloud Storage",
+    HTTP_HEADERS: "HTTP headers",
+    LOCAL_FOLDER: "local folder",
+}
 
-#: Longest token and object id, characters.
-_LONGEST: Final = 4096
+#: Longest token and id, characters.
+LONGEST: Final = 4096
+#: In the place of an origin, for folders.
+LOCAL_ORIGIN: Final = "file://"
 _TOKEN: Final = re.compile(r"[!-~]+")
 #: Azure Blob hosts, sovereign clouds included: the container is the one segment of the path.
 _AZURE: Final = re.compile(r"\.blob\.(core\.|storage\.azure\.)")
@@ -30,7 +45,7 @@ _AZURE: Final = re.compile(r"\.blob\.(core\.|storage\.azure\.)")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A registered source, without its token. Times are µs since 1970."""
+    """A registered source, without its secret. Times are µs since 1970."""
 
     id: str
     kind: Kind
@@ -39,31 +54,55 @@ class Source:
     object_id: str | None
     expires: int | None
     warning: str | None  #: what the connection test found when it was last written
+    details: Mapping[str, Any]  #: what is shown of its kind besides: region, machineRole, headerNames, clientId
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What a client sent to make or replace a source."""
+    """What a client sent to make or replace a source; or one that is kept, with its secret opened."""
 
     kind: Kind
-    container: Href
-    token: str | None = field(default=None, repr=False)
+    #: Where: an https address without query, or a folder.
+    container: Href | FileHref
+    #: What is sealed: the SAS token; for kinds beyond the original a JSON object. None: the kind needs none.
+    secret: str | None = field(default=None, repr=False)
     object_id: str | None = None
     expires: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def container_url(self) -> str:
         """As it is kept and shown."""
+        if isinstance(self.container, FileHref):
+            return self.container.url
         return f"{origin_of(self.container, short=True)}{self.container.path}"
+
+    @property
+    def href(self) -> Href:
+        """The container of a source that is read over http(s)."""
+        assert isinstance(self.container, Href)
+        return self.container
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, by which sources are found."""
+        return LOCAL_ORIGIN if isinstance(self.container, FileHref) else origin_of(self.container)
+
+    @property
+    def needs_secret(self) -> bool:
+        """Is a secret part of a source of this kind?"""
+        return self.kind not in {MANAGED_IDENTITY, LOCAL_FOLDER} and not self.details.get("machineRole")
 
     @property
     def permissions(self) -> str | None:
         """What the token allows, a letter each; None where it does not say (a stored access policy does)."""
-        return dict(parse_qsl(self.token or "")).get("sp")
+        return dict(parse_qsl(self.secret or "")).get("sp")
 
     def faults(self, now: int) -> list[str]:
         """What can be said against the token without asking the source."""
-        found = []
+        found: list[str] = []
+        if self.kind != SAS_TOKEN:
+            return found
         if self.expires is not None and self.expires <= now:
             found.append(f"The SAS token expired at {rfc3339(self.expires)}.")
         if self.permissions is not None and "r" not in self.permissions:
@@ -85,53 +124,35 @@ def is_plain(path: str) -> bool:
     return not any(segment in {".", ".."} for segment in segments)
 
 
-def read_definition(document: Mapping[str, Any], guard: Guard, *, token_needed: bool = True) -> Definition:
-    """Read a source as clients send it: names in any case, the kind as kind or sourceType, a token with its `?`.
-
-    Args:
-        document: the body.
-        guard: says whether the container may be read at all.
-        token_needed: False where a replaced source may keep its token.
-
-    Raises:
-        InvalidRequestBody: a part is missing or wrong; the message names it, and never shows a token.
-    """
-    members = _lower(document)
-    kind = _kind(members.get("kind", members.get("sourcetype")))
-    info = members.get("connectioninfo")
-    if not isinstance(info, dict):
-        raise InvalidRequestBody("The source has no 'connectionInfo' object.", target="connectionInfo")
-    info = _lower(info)
-    container = _container(info.get("containerurl", info.get("containeruri")), guard)
-    if kind == MANAGED_IDENTITY:
-        object_id = info.get("objectid")
-        if not isinstance(object_id, str) or not 0 < len(object_id) <= _LONGEST or not object_id.isprintable():
-            raise InvalidRequestBody(
-                "The connectionInfo has no 'objectId', the id of the managed identity.",
-                target="connectionInfo.objectId",
-            )
-        return Definition(kind, container, object_id=object_id)
-    if info.get("sastoken") is None and not token_needed:
-        return Definition(kind, container)
-    token = _token(info.get("sastoken"))
-    return Definition(kind, container, token=token, expires=_expiry(token))
+# --- parts of a document, for every kind
 
 
-# --- inside
-
-
-def _lower(document: Mapping[str, Any]) -> dict[str, Any]:
+def lower(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The members by their names in lower case: clients spell them as they like."""
     return {name.lower(): value for name, value in document.items()}
 
 
-def _kind(value: object) -> Kind:
-    kind = _KINDS.get(value.lower()) if isinstance(value, str) else None
-    if kind is None:
-        raise InvalidRequestBody(f"The source's 'kind' must be {SAS_TOKEN} or {MANAGED_IDENTITY}.", target="kind")
-    return kind
+def text_member(info: Mapping[str, Any], name: str, *, needed_for: str | None = None) -> str | None:
+    """A member of connectionInfo that is a printable string.
+
+    Raises:
+        InvalidRequestBody: it is something else, or it is missing and needed (for what, the message says).
+    """
+    value = info.get(name.lower())
+    if value is None and needed_for is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST or not value.isprintable():
+        what = f", {needed_for}" if needed_for else " that is a text"
+        raise InvalidRequestBody(f"The connectionInfo has no '{name}'{what}.", target=f"connectionInfo.{name}")
+    return value
 
 
-def _container(value: object, guard: Guard) -> Href:
+def read_container(value: object, guard: Guard) -> Href:
+    """A container's address: http(s), without query, with at least one segment.
+
+    Raises:
+        InvalidRequestBody: it is none, or may not be read.
+    """
     target = "connectionInfo.containerUrl"
     if not isinstance(value, str):
         raise InvalidRequestBody("The connectionInfo has no 'containerUrl'.", target=target)
@@ -158,12 +179,24 @@ def _container(value: object, guard: Guard) -> Href:
     return Href(href.scheme, href.host, href.port, path)
 
 
+def read_sas(info: Mapping[str, Any], guard: Guard, *, secret_needed: bool) -> Definition:
+    """A container with its token; without one where a replaced source may keep its own."""
+    container = read_container(info.get("containerurl", info.get("containeruri")), guard)
+    if info.get("sastoken") is None and not secret_needed:
+        return Definition(SAS_TOKEN, container)
+    token = _token(info.get("sastoken"))
+    return Definition(SAS_TOKEN, container, secret=token, expires=_expiry(token))
+
+
+# --- inside
+
+
 def _token(value: object) -> str:
     target = "connectionInfo.sasToken"
     token = value.strip().removeprefix("?") if isinstance(value, str) else ""
     if not token:
         raise InvalidRequestBody("The connectionInfo has no 'sasToken'.", target=target)
-    if len(token) > _LONGEST or not _TOKEN.fullmatch(token) or "#" in token or "?" in token:
+    if len(token) > LONGEST or not _TOKEN.fullmatch(token) or "#" in token or "?" in token:
         raise InvalidRequestBody("The sasToken has characters that no query of a URL can carry.", target=target)
     fields = dict(parse_qsl(token))
     if "sig" not in fields:

@@ -1,6 +1,6 @@
 """Owns: pixels for readers: tiles, crops, previews, points and statistics of items and mosaics.
 
-Refuses: to open anything but managed files, by their local path and with named formats; to read a pixel in the process
+Refuses: to open anything but managed files, by their path and with named formats; to read a pixel in the process
 that answers requests (rasterio and rio-tiler are imported by render processes only).
 
 A request becomes `RenderParameters`, a `Target` (whose pixels), a `Selection` (which bands) and an `Area` (where); the

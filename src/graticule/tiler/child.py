@@ -14,13 +14,16 @@ import sys
 import traceback
 import warnings
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
 from graticule.confinement import confine
-from graticule.errors import GraticuleError, RenderCrashed, RenderLimitExceeded
+from graticule.errors import GraticuleError, OutsideData, RenderCrashed, RenderLimitExceeded
+from graticule.tiler.remote import FOLDER as REMOTE_FOLDER
+from graticule.tiler.remote import Part, RemoteFiles
 
 if TYPE_CHECKING:
     from graticule.tiler.jobs import Job
@@ -31,33 +34,56 @@ _LENGTHS = struct.Struct(">II")
 def main() -> None:
     """Confine this process, say so, and render until the input ends.
 
-    Arguments: the folder that may be read, then the limits of address space and of decoded blocks in bytes.
+    Arguments: the folder that may be read (or that of the names of what the parent reads for this process), then the
+    limits of address space and of decoded blocks in bytes.
     """
     answers = _private_stdout()
     folder, memory_bytes, cache_bytes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    is_remote = folder == REMOTE_FOLDER
     confinement = confine(
         None,
         parent_pid=os.getppid(),
         memory_bytes=memory_bytes,
         file_bytes=0,  # pictures are made in memory
-        readable=(folder,),
+        readable=() if is_remote else (folder,),
         open_files=512,
         niceness=0,
     )
     warnings.simplefilter("ignore")  # rio-tiler warns of what is chosen on purpose; nobody reads it here
 
     from graticule.tiler.jobs import unpack  # noqa: PLC0415 - after confinement, as the next ones
-    from graticule.tiler.reading import Datasets, environment  # noqa: PLC0415
+    from graticule.tiler.reading import GONE, Datasets, environment  # noqa: PLC0415
     from graticule.tiler.verbs import run  # noqa: PLC0415
 
     # Most tiles come from our own blocks; GDAL's are for what rio-tiler reads.
     with environment(cache_bytes // 4):
-        datasets = Datasets(folder, blocks_bytes=cache_bytes - cache_bytes // 4)
+        remote = RemoteFiles(partial(_ask, answers), cache_bytes // 4) if is_remote else None
+        blocks_bytes = cache_bytes // 2 if is_remote else cache_bytes - cache_bytes // 4
+        datasets = Datasets(folder, blocks_bytes=blocks_bytes, remote=remote)
         _send(answers, dict(asdict(confinement)), b"")
         while (message := _receive(sys.stdin.buffer)) is not None:
             job = unpack(message)
             header, body = _guarded(run, job, datasets)
+            if remote is not None and remote.has_lost:
+                remote.has_lost = False
+                header, body = {"error": OutsideData.__name__, "message": GONE}, b""
             _send(answers, {**header, "memory": _resident_bytes()}, body)
+    # At once: GDAL would close what is open after Python has taken away what it is read by.
+    os._exit(0)
+
+
+def _ask(answers: IO[bytes], path: str, start: int, end: int) -> Part | None:
+    """Have the parent read a part of a stored object: the answer is its size in 8 bytes and the bytes, or nothing."""
+    _send(answers, {"wanted": [path, start, end]}, b"")
+    answer = _receive(sys.stdin.buffer)
+    if answer is None:
+        os._exit(0)  # the parent has ended
+    if not answer:
+        return None
+    size, data = int.from_bytes(answer[:8], "big"), answer[8:]
+    if len(data) != min(end, size) - start:
+        raise RuntimeError("the parent answered another range")
+    return Part(size, data)
 
 
 def _guarded(run: Any, job: Job, datasets: Any) -> tuple[dict[str, Any], bytes]:

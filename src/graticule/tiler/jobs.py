@@ -30,7 +30,9 @@ _REVISION: Final = 1
 class Source:
     """A file to read."""
 
-    path: str  #: absolute, in the local folder of managed assets
+    path: (
+        str  #: absolute, in the local folder of managed assets; of an object in a bucket its name below `remote.FOLDER`
+    )
     reader: str = "raster"  #: which of `reading.READERS` opens it
 
 

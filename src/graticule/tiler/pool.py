@@ -13,7 +13,8 @@ from typing import Any, Final
 from graticule import errors
 from graticule.settings import Settings, cores
 from graticule.tiler.jobs import Job
-from graticule.tiler.process import Answer, Limits, RenderProcess
+from graticule.tiler.process import Answer, Limits, Read, RenderProcess
+from graticule.tiler.remote import FOLDER as REMOTE_FOLDER
 from graticule.tiler.turns import Known, Place, Turns, place_of
 
 logger = logging.getLogger(__name__)
@@ -37,11 +38,12 @@ _MOST_WAITING: Final = 500
 class RenderPool:
     """Runs jobs, several at a time, each in a confined child process."""
 
-    def __init__(self, settings: Settings, *, idle_seconds: float = 300.0) -> None:
+    def __init__(self, settings: Settings, *, read: Read | None = None, idle_seconds: float = 300.0) -> None:
         """Prepare; no process is started before the first job.
 
         Args:
             settings: ``render_*`` are used.
+            read: reads for the processes what lies in a bucket; None: they read the folder of assets themselves.
             idle_seconds: a process without work ends after that long.
         """
         self.size = settings.render_processes or max(1, cores() // settings.api_process_count)
@@ -53,8 +55,10 @@ class RenderPool:
         self._limits = Limits(
             memory_bytes=settings.render_memory_mb << 20,
             cache_bytes=settings.render_cache_mb << 20,
-            folder=str(settings.assets_dir.resolve()),  # storage names files by their real path
+            # Storage names files by their real path.
+            folder=str(settings.assets_dir.resolve()) if read is None else REMOTE_FOLDER,
         )
+        self._read = read
         self._idle_seconds = idle_seconds
         self._turns = Turns(self.size)
         self._known: dict[RenderProcess, Known] = {}
@@ -100,7 +104,7 @@ class RenderPool:
 
     async def _run(self, child: RenderProcess, job: Job) -> Answer:
         try:
-            answer = await child.run(job, seconds=self._timeout)
+            answer = await child.run(job, seconds=self._timeout, read=self._read)
         except BaseException:
             self._forget(child)
             await child.kill()

@@ -10,7 +10,7 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol, cast
 
 import numexpr
@@ -37,6 +37,7 @@ from graticule.tiler.grib import MessageReader
 from graticule.tiler.grids import check_tile, grid
 from graticule.tiler.jobs import Area, Box, Layer, Point, Shape, Source, Tile
 from graticule.tiler.parameters import RenderParameters
+from graticule.tiler.remote import RemoteFiles, RemotePath, StoredPath
 from graticule.tiler.selection import BandRead, Selection
 
 #: Formats that are opened; a file whose content is another one is not (GDAL decides by content, not by name).
@@ -47,6 +48,7 @@ PICTURES: Final = frozenset({None, "png", "pngraw", "jpeg", "jpg", "webp"})
 _OPEN_FILES: Final = 256
 _BLOCKS_BYTES: Final = 64 << 20
 _TILE_SIZE: Final = 256
+GONE: Final = "The asset's file is gone: the item was changed meanwhile."
 
 
 def environment(cache_bytes: int) -> rasterio.Env:
@@ -68,9 +70,19 @@ def environment(cache_bytes: int) -> rasterio.Env:
 class Datasets:
     """Files that were opened, the last used kept. Stored files are written once, so an open one is never stale."""
 
-    def __init__(self, folder: str, keep: int = _OPEN_FILES, blocks_bytes: int = _BLOCKS_BYTES) -> None:
-        """Take the only folder that files may lie in, how many stay open, and how much of them stays decoded."""
+    def __init__(
+        self,
+        folder: str,
+        keep: int = _OPEN_FILES,
+        blocks_bytes: int = _BLOCKS_BYTES,
+        remote: RemoteFiles | None = None,
+    ) -> None:
+        """Take the only folder that files may lie in, how many stay open, and how much of them stays decoded.
+
+        `remote`: they are objects of a bucket, and the folder is that of their names.
+        """
         self._folder = str(Path(folder))
+        self._remote = remote
         self._keep = keep
         self._open: OrderedDict[str, Raster] = OrderedDict()
         #: What is decoded of them.
@@ -96,10 +108,11 @@ class Datasets:
         return raster
 
     def _opened(self, path: str, drivers: tuple[str, ...], **options: Any) -> DatasetReader:
-        self.check(path)
+        place = self.check(path)
+        name = path if isinstance(place, Path) else place.files.name_for_gdal(path)
         try:
             # Not rasterio.open, which takes one driver only.
-            dataset = DatasetReader(path, driver=list(drivers), sharing=False, **options)
+            dataset = DatasetReader(name, driver=list(drivers), sharing=False, **options)
         except RasterioIOError as exc:
             raise AssetUnreadable from exc
         while len(self._open) > 1 and sum(raster.files for raster in self._open.values()) >= self._keep:
@@ -107,8 +120,8 @@ class Datasets:
             self._open.pop(oldest).close()
         return dataset
 
-    def check(self, path: str) -> str:
-        """The path itself, if a file may be opened by it.
+    def check(self, path: str) -> StoredPath:
+        """Where a file lies, if it may be opened.
 
         Raises:
             OutsideData, AssetUnreadable: as `open`.
@@ -116,9 +129,10 @@ class Datasets:
         # Never a name that GDAL would take for something else than a file: /vsi…, a URL, a connection string.
         if not path.startswith(self._folder + "/") or "/../" in path:
             raise AssetUnreadable
-        if not Path(path).exists():
-            raise OutsideData("The asset's file is gone: the item was changed meanwhile.")
-        return path
+        place = Path(path) if self._remote is None else RemotePath(self._remote, PurePosixPath(path))
+        if not place.is_file():
+            raise OutsideData(GONE)
+        return place
 
 
 class PixelReader(Protocol):

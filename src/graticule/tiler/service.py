@@ -173,7 +173,7 @@ class Tiler:
     async def run(self, job: Job) -> Answer:
         """Do it; as `RenderPool.run`."""
         if self._pool is None or asyncio.get_running_loop().is_closed():
-            self._pool = RenderPool(self._settings)
+            self._pool = RenderPool(self._settings, read=self.files.read)
         return await self._pool.run(job)
 
 

@@ -13,12 +13,14 @@ from urllib.parse import unquote
 import orjson
 
 from graticule.catalog import Catalog
-from graticule.errors import InvalidParameter, Unavailable
+from graticule.errors import InternalError, InvalidParameter, Unavailable
 from graticule.stac.documents import JsonObject
 from graticule.storage import AssetStore, ManagedHrefs
 from graticule.tiler.jobs import Bounds, Layer, Source
 from graticule.tiler.media import reader_of
 from graticule.tiler.parameters import MosaicLimits
+from graticule.tiler.process import Read
+from graticule.tiler.remote import FOLDER, Part
 
 WORLD: Final[Bounds] = (-180.0, -90.0, 180.0, 90.0)
 
@@ -53,12 +55,14 @@ class Target(Protocol):
 
 
 class Files:
-    """Finds the local file of an asset."""
+    """Finds the file of an asset, and reads it for render processes where it is none of this host."""
 
     def __init__(self, store: AssetStore, hrefs: ManagedHrefs) -> None:
         """Take the storage and how its hrefs are written."""
         self._store = store
         self._hrefs = hrefs
+        #: Reads parts of files by `Source.path`, as `process.Read`; None where they are local.
+        self.read: Read | None = None if store.is_local else self._read
 
     def readable(self, item: JsonObject) -> dict[str, str]:
         """The assets of an item that can be read as pixels: key → reader. Only what this catalog stores can."""
@@ -69,7 +73,6 @@ class Files:
 
         Raises:
             InvalidParameter: the asset lies elsewhere; the tiler opens no foreign address.
-            Unavailable: the storage has no local files.
         """
         asset = _assets(item).get(key)
         if asset is None:
@@ -85,9 +88,14 @@ class Files:
         path = self._store.path(*name)
         if reader is None:
             return None
-        if path is None:
-            raise Unavailable("Tiles need managed assets in a local folder; this storage has none.")
-        return Source(str(path), reader)
+        return Source(f"{FOLDER}/{name.container}/{name.key}" if path is None else str(path), reader)
+
+    async def _read(self, path: str, start: int, end: int) -> Part:
+        container, _, key = path.removeprefix(f"{FOLDER}/").partition("/")
+        try:
+            return Part(*await self._store.part(container, key, start, end))
+        except InternalError as exc:
+            raise Unavailable(f"{exc.message} Try again in a while.") from None
 
     def _reader(self, asset: Mapping[str, Any]) -> str | None:
         name = self._hrefs.locate(str(asset.get("href", "")), ())

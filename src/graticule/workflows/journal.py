@@ -364,7 +364,7 @@ def add_items(tx: Connection, pk: int, items: Iterable[tuple[int, str | None, by
 def add_succeeded(
     tx: Connection, pk: int, items: Sequence[tuple[int, str | None, Sequence[Mapping[str, str]]]]
 ) -> None:
-    """Write down items, (sequence number, id, warnings), that succeeded in this very transaction; ends as `end_item` does."""
+    """Write down items that succeeded in this very transaction: number, id, warnings; ends as `end_item` does."""
     if not items:
         return
     now = now_us()
@@ -460,6 +460,15 @@ def start_item(tx: Connection, pk: int, seq: int) -> None:
     )
 
 
+def postpone_item(tx: Connection, pk: int, seq: int, until: int) -> None:
+    """Put an item back that has not ended: it is pending, and nobody takes it up before this time (µs since 1970)."""
+    tx.execute(
+        "UPDATE operation_items SET state='pending', retry_at=:until"
+        " WHERE operation=:pk AND seq=:seq AND state IN ('pending', 'running')",
+        {"pk": pk, "seq": seq, "until": until},
+    )
+
+
 def count_crash(tx: Connection, pk: int, seq: int) -> int:
     """The item's own conversion, or the worker that had nothing else in hand, died; answers how often by now."""
     return int(
@@ -541,8 +550,8 @@ def asset_stored(tx: Connection, pk: int, seq: int, asset: StoredAsset) -> None:
         " sha256, media_type, container, key, milliseconds, facts) VALUES(:pk, :seq, :asset_key, :source, :outcome,"
         " :attempts, :bytes_in, :bytes_out, :sha256, :media_type, :container, :key, :milliseconds, :facts)"
         " ON CONFLICT(operation, seq, asset_key) DO UPDATE SET outcome=excluded.outcome, attempts=excluded.attempts,"
-        " code=NULL, message=NULL, bytes_in=excluded.bytes_in, bytes_out=excluded.bytes_out, sha256=excluded.sha256,"
-        " media_type=excluded.media_type, container=excluded.container, key=excluded.key,"
+        " code=NULL, message=NULL, retriable=NULL, bytes_in=excluded.bytes_in, bytes_out=excluded.bytes_out,"
+        " sha256=excluded.sha256, media_type=excluded.media_type, container=excluded.container, key=excluded.key,"
         " milliseconds=excluded.milliseconds, facts=excluded.facts",
         {"pk": pk, "seq": seq, **vars(asset), "facts": None if asset.facts is None else json.dumps(dict(asset.facts))},
     )

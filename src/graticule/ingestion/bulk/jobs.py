@@ -1,11 +1,13 @@
 """The jobs of a run, and which items are handed to them when.
 
-A run has at most one walk and, per lane, one chunk. What a job carries is the run and a turn: a job that was continued
+A run has at most one walk and, per lane, one chunk; one whose last items wait to be tried again is parked beside its
+lane. What a job carries is the run and a turn: a job that was continued
 by another one, but is run again after a crash, has an old turn and does nothing.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 from graticule.database import Connection
@@ -15,7 +17,8 @@ from graticule.workflows import Engine, journal
 
 WALK: Final = "walk_run"
 CHUNK: Final = "ingest_chunk"
-TASKS: Final = (WALK, CHUNK)
+AWAKENING: Final = "awaken_chunk"
+TASKS: Final = (WALK, CHUNK, AWAKENING)
 #: Items of a chunk, at most.
 CHUNK_ITEMS: Final = 200
 #: Behind single posts (10) and batches (0), before housekeeping.
@@ -33,12 +36,18 @@ def defer_chunk(engine: Engine, tx: Connection, pk: int, chunk: Chunk) -> None:
     engine.defer(tx, CHUNK, [ids], priority=PRIORITY, lock=f"bulk {chunk.lane}")
 
 
+def defer_awakening(engine: Engine, tx: Connection, pk: int, chunk: Chunk, after: timedelta) -> None:
+    """Have a parked chunk stand in its lane's queue later. Without the lane's lock, for a job that waits holds it."""
+    ids = {"operation": pk, "first": chunk.first, "turn": chunk.turn}
+    engine.defer(tx, AWAKENING, [ids], priority=PRIORITY, schedule_in=after)
+
+
 def hand_out(engine: Engine, tx: Connection, pk: int, lanes: int) -> None:
     """Give items that no job has to free lanes: whole chunks, and what there is when nothing else is in work."""
     run = store.run(tx, pk)
     if run is None or run.operation.status not in {"Pending", "Running"}:
         return
-    busy = {chunk.lane for chunk in store.chunks(tx, pk)}
+    busy = {chunk.lane for chunk in store.chunks(tx, pk) if not chunk.parked}
     handed = run.handed
     for lane in range(lanes):
         waiting = run.added - handed

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from graticule.errors import InvalidAssetHref, InvalidRequestBody, SourceForbidden
-from graticule.sources import Guard, parse_href, redact
+from graticule.sources import FileHref, Guard, Href, parse_place, redact
 from graticule.workflows.journal import Operation
 
 #: The purpose that URLs and documents of bulk runs are sealed for.
@@ -162,7 +162,11 @@ def _url(value: object, kind: ImportType, guard: Guard) -> str:
             f"An ingestion of type {kind} needs '{kind.url_member}': an absolute http(s) URL.", target=kind.url_member
         )
     try:
-        guard.check(parse_href(value))
+        place = parse_place(value)
+        if isinstance(place, Href):
+            guard.check(place)
+        elif isinstance(place, FileHref):
+            guard.check_file(place)
     except (InvalidAssetHref, SourceForbidden) as exc:
         raise InvalidRequestBody(f"'{kind.url_member}' cannot be read. {exc.message}", target=kind.url_member) from None
     return value

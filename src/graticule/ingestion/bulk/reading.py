@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urljoin
 
 import orjson
 
@@ -24,7 +23,7 @@ from graticule.errors import (
 )
 from graticule.ingestion.copying import original_key
 from graticule.ingestion.validation import check_shape
-from graticule.sources import parse_href, redact
+from graticule.sources import join, parse_place, redact
 from graticule.stac.documents import Item
 from graticule.storage import ManagedHrefs
 
@@ -81,10 +80,10 @@ def links_of(text: bytes, url: str) -> list[Met]:
 
 def resolved(href: str, base: str) -> str:
     """The absolute form of an href in a document: one that is absolute stays as it was written, byte for byte."""
-    return href if _SCHEME.match(href) else urljoin(base, href)
+    return href if _SCHEME.match(href) else join(base, href)
 
 
-def ready_item(document: Any, collection_id: str, base: str | None, hrefs: ManagedHrefs) -> Item:
+def ready_item(document: Any, collection_id: str, base: str | None, hrefs: ManagedHrefs, *, origin: str) -> Item:
     """An item from a catalog, of the collection that it is ingested into, with absolute hrefs.
 
     Args:
@@ -92,10 +91,11 @@ def ready_item(document: Any, collection_id: str, base: str | None, hrefs: Manag
         collection_id: of the run; the collection that the document names need not be the same (product.md 6.2).
         base: URL that the document was read from; None: a row of a table, whose hrefs must be absolute.
         hrefs: of this catalog; a document from elsewhere has no claim on its files.
+        origin: URL of what the document came in, itself or a table; only a local one may name local files.
 
     Raises:
         InvalidInputData: it is no Item.
-        InvalidAssetHref: an asset's href is of the catalog's own storage.
+        InvalidAssetHref: an asset's href is of the catalog's own storage, or a local file that it may not name.
     """
     if not isinstance(document, dict):
         raise InvalidInputData("The document is no JSON object: an Item is one.")
@@ -106,7 +106,7 @@ def ready_item(document: Any, collection_id: str, base: str | None, hrefs: Manag
             link["href"] = resolved(href, base)
     item = check_shape(document, collection_id)
     for key, asset in item.get("assets", {}).items():
-        if hrefs.locate(asset["href"], ()) is not None:
+        if hrefs.locate(asset["href"], ()) is not None or (_is_local(asset["href"]) and not _is_local(origin)):
             raise InvalidAssetHref(f"Item '{item['id']}', asset '{key}': the href is none that a catalog may name.")
     return item
 
@@ -141,11 +141,21 @@ def _met(links: list[Any], url: str) -> Iterator[Met]:
             continue
         target = resolved(href, url)
         try:
-            parse_href(target)
+            _check_link(target, url)
         except InvalidAssetHref as exc:
             yield Met(target, rel == "item", InvalidStacCatalog(f"{redact(url)} has a bad link. {exc.message}"))
         else:
             yield Met(target, rel == "item")
+
+
+def _check_link(target: str, url: str) -> None:
+    parse_place(target)
+    if _is_local(target) and not _is_local(url):
+        raise InvalidAssetHref(f"{redact(target)} is a local file, which only a local catalog may name.")
+
+
+def _is_local(href: str) -> bool:
+    return href[:5].lower() == "file:"
 
 
 def _members(value: Any) -> list[dict[str, Any]]:

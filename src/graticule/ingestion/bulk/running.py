@@ -7,6 +7,7 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -26,9 +27,10 @@ from graticule.errors import (
     ItemSizeExceeded,
 )
 from graticule.ingestion.bulk import store
-from graticule.ingestion.bulk.jobs import CHUNK, cancel_some, defer_chunk, hand_out
+from graticule.ingestion.bulk.jobs import AWAKENING, CHUNK, cancel_some, defer_awakening, defer_chunk, hand_out
 from graticule.ingestion.bulk.models import BULK, Run
 from graticule.ingestion.bulk.reading import check_originals, ready_item
+from graticule.ingestion.bulk.retries import retry_delay
 from graticule.ingestion.bulk.store import Chunk
 from graticule.ingestion.bulk.walking import SLICE, TURN_SECONDS, Walking
 from graticule.ingestion.burying import defer_sweep
@@ -39,6 +41,7 @@ from graticule.ingestion.remarks import Remark, shown
 from graticule.ingestion.validation import MAX_ITEM_ID, check_contents
 from graticule.ingestion.workflows import Workflows, last_word
 from graticule.sources import Fetcher, redact
+from graticule.stac.datetimes import now_us
 from graticule.stac.documents import Item
 from graticule.storage import ManagedHrefs, ledger
 from graticule.workflows import Attempt, journal
@@ -71,6 +74,7 @@ class BulkWork(Workflows):
     def register(self) -> None:
         """Tell the engine which function runs which task."""
         self.engine.task(CHUNK, on_give_up=self.give_up_chunk)(self.ingest_chunk)
+        self.engine.task(AWAKENING)(self.awaken_chunk)
         Walking(
             settings=self.settings,
             database=self.database,
@@ -120,7 +124,8 @@ class BulkWork(Workflows):
     @staticmethod
     def _look(tx: Connection, *, pk: int, first: int) -> tuple[Run | None, Chunk | None, list[int]]:
         chunk = store.chunk(tx, pk, first)
-        return store.run(tx, pk), chunk, [] if chunk is None else store.open_items(tx, pk, chunk, _GLANCE)
+        waiting = [] if chunk is None else store.open_items(tx, pk, chunk, _GLANCE, due=now_us())
+        return store.run(tx, pk), chunk, waiting
 
     def _cancel(self, tx: Connection, *, attempt: Attempt, pk: int) -> bool:
         attempt.still_ours(tx)
@@ -133,10 +138,26 @@ class BulkWork(Workflows):
         if operation is not None and operation.status == "Canceling":
             for seq in store.open_items(tx, pk, chunk, chunk.last - chunk.first + 1):
                 journal.end_item(tx, pk, seq, journal.canceled(operation))
-        store.remove_chunk(tx, pk, chunk.first)
+        retry_at = store.next_retry(tx, pk, chunk)
+        if retry_at is None:
+            store.remove_chunk(tx, pk, chunk.first)
+        else:
+            after = timedelta(microseconds=max(0, retry_at - now_us()))
+            defer_awakening(self.engine, tx, pk, store.park_chunk(tx, pk, chunk), after)
         hand_out(self.engine, tx, pk, self.settings.bulk_lanes)
         if (operation := journal.by_pk(tx, pk)) is not None:
             journal.end_if_complete(tx, operation)
+
+    async def awaken_chunk(self, attempt: Attempt, operation: int, first: int, turn: int) -> None:
+        """Items of a parked chunk are due: it stands in its lane's queue again, with the others."""
+
+        def awaken(tx: Connection) -> None:
+            attempt.still_ours(tx)
+            chunk = store.chunk(tx, operation, first)
+            if chunk is not None and chunk.turn == turn:
+                defer_chunk(self.engine, tx, operation, store.turn_chunk(tx, operation, chunk))
+
+        await self.database.write(awaken)
 
     def _turn(self, tx: Connection, *, attempt: Attempt, pk: int, chunk: Chunk) -> None:
         """Stand in the queue again, behind what clients wait for and other runs of the lane."""
@@ -175,7 +196,14 @@ class BulkWork(Workflows):
         except InternalIntermittentError:
             raise  # as of a posted item: the engine tries the chunk again
         except IngestionError as exc:
-            await self.database.write(partial(self._fail, attempt=attempt, pk=run.pk, seq=seq, error=exc))
+            if (
+                run.dry
+                or not exc.retriable
+                or not await self.database.write(
+                    partial(self._postpone, attempt=attempt, pk=run.pk, seq=seq, error=exc)
+                )
+            ):
+                await self.database.write(partial(self._fail, attempt=attempt, pk=run.pk, seq=seq, error=exc))
 
     async def _load(self, run: Run, seq: int, slots: asyncio.Semaphore) -> _Loaded:
         """The item, checked: everything that needs no database, and no turn."""
@@ -188,7 +216,7 @@ class BulkWork(Workflows):
             if base is not None:
                 async with slots:
                     document = await self._fetch(run, seq, base)
-            item = ready_item(document, run.operation.collection_id or "", base, self.hrefs)
+            item = ready_item(document, run.operation.collection_id or "", base, self.hrefs, origin=base or run.url)
             remarks = check_contents(item, self.settings)
             check_searchable(item)
             if run.keep_originals:
@@ -299,6 +327,19 @@ class BulkWork(Workflows):
         self.catalog.put_items(tx, work.collection_id, [document], on_conflict=OnConflict.ERROR)
         ledger.publish(tx, work.operation.id, work.item_id)
         journal.end_item(tx, work.operation.pk, work.seq, warnings=shown(remarks))
+
+    def _postpone(self, tx: Connection, *, attempt: Attempt, pk: int, seq: int, error: IngestionError) -> bool:
+        """Put an item back whose source may work later; False: it was tried often or long enough."""
+        attempt.still_ours(tx)
+        operation, entry = journal.by_pk(tx, pk), journal.item(tx, pk, seq)
+        if operation is None or operation.status not in {"Pending", "Running"} or entry is None or not entry.is_open:
+            return False
+        now = now_us()
+        delay = retry_delay(entry.attempts, self.settings.bulk_retry_seconds, getattr(error, "retry_after", None))
+        if delay is None or now + delay - (entry.started or now) > self.settings.bulk_retry_seconds * 1_000_000:
+            return False
+        journal.postpone_item(tx, pk, seq, now + delay)
+        return True
 
     def _fail(self, tx: Connection, *, attempt: Attempt, pk: int, seq: int, error: IngestionError) -> None:
         """End the item with its error; its document is kept, so that another run can try it again."""

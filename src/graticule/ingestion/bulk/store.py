@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -314,21 +315,23 @@ class Chunk:
     last: int
     lane: int
     turn: int
+    #: Its lane has gone on: what is left of it waits to be tried again.
+    parked: bool = False
 
 
 def chunk(tx: Connection, pk: int, first: int) -> Chunk | None:
     """A chunk, or None: it is done."""
     row = tx.one(
-        "SELECT first, last, lane, turn FROM run_chunks WHERE operation=:pk AND first=:first",
+        "SELECT first, last, lane, turn, parked FROM run_chunks WHERE operation=:pk AND first=:first",
         {"pk": pk, "first": first},
     )
-    return None if row is None else Chunk(*row)
+    return None if row is None else _chunk(row)
 
 
 def chunks(tx: Connection, pk: int) -> list[Chunk]:
     """The chunks that are in work."""
-    rows = tx.all("SELECT first, last, lane, turn FROM run_chunks WHERE operation=:pk", {"pk": pk})
-    return [Chunk(*row) for row in rows]
+    rows = tx.all("SELECT first, last, lane, turn, parked FROM run_chunks WHERE operation=:pk", {"pk": pk})
+    return [_chunk(row) for row in rows]
 
 
 def add_chunk(tx: Connection, pk: int, chunk: Chunk) -> None:
@@ -345,7 +348,17 @@ def turn_chunk(tx: Connection, pk: int, chunk: Chunk) -> Chunk:
     tx.execute(
         "UPDATE run_chunks SET turn=turn+1 WHERE operation=:pk AND first=:first", {"pk": pk, "first": chunk.first}
     )
-    return Chunk(chunk.first, chunk.last, chunk.lane, chunk.turn + 1)
+    return dataclasses.replace(chunk, turn=chunk.turn + 1)
+
+
+def park_chunk(tx: Connection, pk: int, chunk: Chunk) -> Chunk:
+    """As `turn_chunk`, and its lane is free for others."""
+    tx.execute("UPDATE run_chunks SET parked=1 WHERE operation=:pk AND first=:first", {"pk": pk, "first": chunk.first})
+    return dataclasses.replace(turn_chunk(tx, pk, chunk), parked=True)
+
+
+def _chunk(row: Row) -> Chunk:
+    return Chunk(row[0], row[1], row[2], row[3], bool(row[4]))
 
 
 def remove_chunk(tx: Connection, pk: int, first: int) -> None:
@@ -353,14 +366,25 @@ def remove_chunk(tx: Connection, pk: int, first: int) -> None:
     tx.execute("DELETE FROM run_chunks WHERE operation=:pk AND first=:first", {"pk": pk, "first": first})
 
 
-def open_items(tx: Connection, pk: int, chunk: Chunk, limit: int) -> list[int]:
-    """Numbers of items of a chunk that have not ended."""
+def open_items(tx: Connection, pk: int, chunk: Chunk, limit: int, *, due: int | None = None) -> list[int]:
+    """Numbers of items of a chunk that have not ended; with a time (µs since 1970), those to be taken up by then."""
+    when = "" if due is None else " AND (retry_at IS NULL OR retry_at<=:due)"
     rows: Iterable[Row] = tx.all(
         "SELECT seq FROM operation_items WHERE operation=:pk AND seq BETWEEN :first AND :last"
-        " AND state IN ('pending', 'running') ORDER BY seq LIMIT :limit",
-        {"pk": pk, "first": chunk.first, "last": chunk.last, "limit": limit},
+        f" AND state IN ('pending', 'running'){when} ORDER BY seq LIMIT :limit",
+        {"pk": pk, "first": chunk.first, "last": chunk.last, "limit": limit, "due": due},
     )
     return [row[0] for row in rows]
+
+
+def next_retry(tx: Connection, pk: int, chunk: Chunk) -> int | None:
+    """When the first of a chunk's items is to be tried again, µs since 1970; None: none is."""
+    at: int | None = tx.value(
+        "SELECT min(retry_at) FROM operation_items WHERE operation=:pk AND seq BETWEEN :first AND :last"
+        " AND state='pending'",
+        {"pk": pk, "first": chunk.first, "last": chunk.last},
+    )
+    return at
 
 
 # --- inside

@@ -10,12 +10,12 @@ import json
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from graticule.tiler.cubes.stores import Reference, UnreadableStore
+from graticule.tiler.remote import StoredPath
 
 _MOST_HEADER: Final = 32 << 20
 _MOST_ELEMENTS: Final = 200_000
@@ -97,7 +97,7 @@ class _Header:
         return _Variable(name, dims, attributes, kind, begin)
 
 
-def references(path: Path) -> dict[str, Reference]:
+def references(path: StoredPath) -> dict[str, Reference]:
     """What a Zarr store of this file's variables would hold; text variables are left out, but for scalars.
 
     Raises:

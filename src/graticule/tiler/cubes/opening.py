@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 # Read when the libraries load. A file's filters must be ours: no plugin is looked for, wherever it may lie.
@@ -21,6 +20,7 @@ from graticule import hdf5
 from graticule.errors import AssetUnreadable
 from graticule.tiler.cubes import classic
 from graticule.tiler.cubes.stores import FrozenStore, ReferenceStore, UnreadableStore, ZippedStore
+from graticule.tiler.remote import RemotePath, StoredPath
 
 #: What a Zarr array may name to decode its chunks. The others: ``pickle`` runs what a file says, and what packages that
 #: happen to be installed add is not known here.
@@ -58,7 +58,7 @@ BROKEN: Final = (
 class Cube:
     """An open file. Its datasets stay open with it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: StoredPath) -> None:
         """Open a file, and find out which variables can be drawn.
 
         Raises:
@@ -109,16 +109,17 @@ class Cube:
         return dict(sorted(found.items()))
 
 
-def _opener(path: Path) -> dict[str, Any]:
+def _opener(path: StoredPath) -> dict[str, Any]:
     """How xarray is asked to open a file, by what its first bytes are; and its ``groups``."""
     with path.open("rb") as file:
         head = file.read(4096 + 8)
     if head[:3] == b"CDF" and head[3:4] in b"\x01\x02\x05":
         return _zarr(ReferenceStore(path.parent, classic.references(path)))
     if any(head[at : at + 8] == _HDF5 for at in _SUPERBLOCKS):
-        with h5py.File(path, "r") as opened:
+        source = path.open("rb") if isinstance(path, RemotePath) else str(path)
+        with h5py.File(source, "r") as opened:
             groups = hdf5.check_contained(opened)
-        return {"filename_or_obj": str(path), "engine": "h5netcdf", "phony_dims": "access", "groups": groups}
+        return {"filename_or_obj": source, "engine": "h5netcdf", "phony_dims": "access", "groups": groups}
     if head[:4] == b"PK\x03\x04":
         return _zarr(ZippedStore(path))
     if head.lstrip()[:1] == b"{":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
@@ -31,6 +30,7 @@ from graticule.errors import AssetUnreadable, InvalidParameter, RenderLimitExcee
 from graticule.tiler.cubes import axes, slicing
 from graticule.tiler.cubes.opening import BROKEN, Cube
 from graticule.tiler.datacube import CubeSelection
+from graticule.tiler.remote import StoredPath
 
 Bounds = tuple[float, float, float, float]
 
@@ -53,9 +53,9 @@ class _Kept:
         self._cubes: OrderedDict[str, Cube] = OrderedDict()
         self._slices: OrderedDict[tuple[Any, ...], tuple[MemoryFile, DatasetReader, int]] = OrderedDict()
 
-    def cube(self, path: str) -> Cube:
-        found = self._cubes.pop(path, None) or Cube(Path(path))
-        self._cubes[path] = found
+    def cube(self, path: StoredPath) -> Cube:
+        found = self._cubes.pop(str(path), None) or Cube(path)
+        self._cubes[str(path)] = found
         if len(self._cubes) > _OPEN_CUBES:
             self._cubes.popitem(last=False)[1].close()
         return found
@@ -80,7 +80,7 @@ _GRIDS: Final[WeakKeyDictionary[Cube, dict[tuple[str, str | None], axes.Grid]]] 
 _MOST_GRIDS: Final = 200
 
 
-def open_cube(path: str, tms: TileMatrixSet, chosen: CubeSelection) -> CubeReader:
+def open_cube(path: StoredPath, tms: TileMatrixSet, chosen: CubeSelection) -> CubeReader:
     """A reader of what a request chooses from a managed file.
 
     Raises:

@@ -11,7 +11,6 @@ import base64
 import zipfile
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -23,6 +22,8 @@ from zarr.abc.store import (
     SuffixByteRequest,
 )
 from zarr.core.buffer import Buffer, BufferPrototype
+
+from graticule.tiler.remote import RemotePath, StoredPath
 
 #: Bytes of one value: of a chunk as it is stored.
 _MOST_BYTES: Final = 512 << 20
@@ -105,14 +106,14 @@ class FrozenStore(Store):
 class ReferenceStore(FrozenStore):
     """What references describe."""
 
-    def __init__(self, folder: Path, refs: Mapping[str, Reference]) -> None:
+    def __init__(self, folder: StoredPath, refs: Mapping[str, Reference]) -> None:
         """Take references by key; their files are names in a folder."""
         self._folder = folder
         self._refs = refs
         super().__init__(refs)
 
     @classmethod
-    def of_manifest(cls, manifest: Path) -> ReferenceStore:
+    def of_manifest(cls, manifest: StoredPath) -> ReferenceStore:
         """Read a manifest.
 
         Raises:
@@ -138,14 +139,14 @@ class ReferenceStore(FrozenStore):
 class ZippedStore(FrozenStore):
     """A Zarr store in a zip file, at its root or in the one folder that it has."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: StoredPath) -> None:
         """Read the directory of a zip file.
 
         Raises:
             UnreadableStore: it is none, or has no Zarr store in it.
         """
         try:
-            self._zip = zipfile.ZipFile(path)
+            self._zip = zipfile.ZipFile(path.open("rb") if isinstance(path, RemotePath) else path)
         except (zipfile.BadZipFile, OSError, NotImplementedError) as exc:
             raise UnreadableStore("it is no zip file") from exc
         names = [info.filename for info in self._zip.infolist() if not info.is_dir()]
@@ -179,7 +180,7 @@ def _part(value: bytes, byte_range: ByteRequest | None) -> bytes:
     return value
 
 
-def _references(manifest: Path) -> dict[str, Reference]:
+def _references(manifest: StoredPath) -> dict[str, Reference]:
     if manifest.stat().st_size > _MOST_MANIFEST:
         raise UnreadableStore(f"the manifest is larger than {_MOST_MANIFEST >> 20} MiB")
     try:
@@ -193,11 +194,25 @@ def _references(manifest: Path) -> dict[str, Reference]:
     own = templates.get(TEMPLATE) if isinstance(templates, dict) else None
     if not isinstance(refs, dict) or document.get("gen") or len(refs) > _MOST_KEYS:
         raise UnreadableStore("the manifest is not of a form that is read here: plain refs, without gen")
-    beside = {path.name for path in manifest.parent.iterdir()}
+    beside = _Beside(manifest.parent)
     return {key: _reference(key, value, own, beside) for key, value in refs.items()}
 
 
-def _reference(key: str, value: Any, own: Any, beside: set[str]) -> Reference:
+class _Beside:
+    """The files of a folder, each looked for once."""
+
+    def __init__(self, folder: StoredPath) -> None:
+        self._folder = folder
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, name: str) -> bool:
+        if name not in self._known:
+            is_plain = name not in {"", ".", ".."} and "/" not in name and "\0" not in name
+            self._known[name] = is_plain and (self._folder / name).is_file()
+        return self._known[name]
+
+
+def _reference(key: str, value: Any, own: Any, beside: _Beside) -> Reference:
     if isinstance(value, str):
         return base64.b64decode(value[7:]) if value.startswith("base64:") else value.encode()
     if isinstance(value, dict):
