@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import rasterio
 import requests
+import xarray as xr
 from rasterio.io import MemoryFile
 
 from acceptance.documents import COG, collection, item
@@ -222,16 +223,23 @@ def test_cubes_and_a_static_catalog_go_from_azure_to_s3(
             )
         )
         assert (found[0] == expected).all()
-        # The same answers as from local files; from a classic file, an HDF5 file with its manifest, and a GRIB file.
-        for name, query in (
-            ("tmmx", {"assets": "data", "subdataset_name": "air_temperature"}),
-            ("tmmx", {"assets": "data-manifest", "subdataset_name": "air_temperature"}),
-            ("era5", {"assets": "data", "subdataset_bands": 1}),
-        ):
-            answer = client.get(f"{mosaic}/cubes/items/{name}/info", params=query)
-            assert answer.status_code == 200, (name, query, answer.text)
-        info = client.get(f"{mosaic}/cubes/items/basin/assets")
-        assert info.status_code == 200, info.text
+        # A classic file, an HDF5 file, the manifest beside it, and a GRIB file answer what they do from a folder.
+        with xr.open_dataset(test_data / "multidim" / cubes["tmmx"], engine="h5netcdf") as dataset:
+            day = dataset["air_temperature"].isel(day=0)
+            lon, lat = float(day.lon[500]), float(day.lat[300])
+            warmth = float(day.isel(lon=500, lat=300))
+        for asset in ("data", "data-kerchunk"):
+            answer = client.get(
+                f"{mosaic}/cubes/items/tmmx/point/{lon},{lat}",
+                params={"assets": asset, "subdataset_name": "air_temperature"},
+            )
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["values"] == [pytest.approx(warmth, rel=1e-6)]
+        for name, query in (("basin", {}), ("era5", {"subdataset_bands": 1})):
+            answer = client.get(f"{mosaic}/cubes/items/{name}/info", params={"assets": "data", **query})
+            assert answer.status_code == 200, (name, answer.text)
+        log = served.log_text()
+    assert "render_" not in log, "no render process died or complained"
 
 
 def _publish_catalog(azurite: Azurite, container: str, test_data: Path) -> None:

@@ -95,6 +95,8 @@ class RemoteFiles:
     def _open_quoted(self, path: str, mode: str = "rb") -> RemoteFile:
         del mode
         name = unquote(path.rpartition("/")[2])
+        if not name.startswith(f"{FOLDER}/"):  # rasterio tries an opener on a name of its own
+            raise FileNotFoundError(path)
         return RemoteFile(self, name, self.size(name), forgiving=True)
 
     def _load(self, path: str, wanted: range) -> dict[int, bytes]:
