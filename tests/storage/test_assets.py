@@ -18,7 +18,7 @@ from bucket_servers import Azurite, Moto, container_sas
 from graticule.errors import BlobConflict, InternalError, InternalIntermittentError, NotFound, SettingsError
 from graticule.settings import load_settings
 from graticule.storage import AssetStore, buckets
-from graticule.storage.assets import PART
+from graticule.storage.remote import SEND_PART as PART
 
 C = "scenes-0a1b2c3d"
 KEY = "00ff00ff00ff/item/image.tif"
@@ -116,8 +116,8 @@ async def test_services_copy_bytes_themselves(store: AssetStore, staged: Path, m
     async def sent(*_args: object) -> None:
         raise AssertionError("the bytes were sent")
 
-    monkeypatch.setattr(store, "_send", sent)
-    monkeypatch.setattr(store, "_send_parts", sent)
+    monkeypatch.setattr(store._remote, "_send", sent)
+    monkeypatch.setattr(store._remote, "_send_parts", sent)
     copied = await store.copy((C, KEY), C, "00/item/copy.tif", len(BODY), SHA, "image/tiff")
     assert copied.size == await store.size(C, "00/item/copy.tif")
 
@@ -132,13 +132,13 @@ async def test_azure_fetches_what_a_url_answers(
     origin = f"{azurite.url}/{other}/image.tif"
     azurite.upload(other, "image.tif", BODY, "image/tiff")
     azurite.upload(other, "changed.tif", b"other bytes", "image/tiff")
-    send, sent = store._send, []
+    send, sent = store._remote._send, []
 
     async def counted(name: str, *rest: Any) -> str:
         sent.append(name.rpartition("/")[2])
         return await send(name, *rest)
 
-    monkeypatch.setattr(store, "_send", counted)
+    monkeypatch.setattr(store._remote, "_send", counted)
     assert store.may_fetch(origin)
     assert not store.may_fetch("https://example.net/image.tif")
     tried = {
@@ -235,6 +235,15 @@ async def test_a_staged_file_with_other_bytes_is_not_stored(store: AssetStore, s
     assert await listed(store) == []
 
 
+async def test_a_staged_link_is_not_followed(store: AssetStore, staged: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.tif"
+    link.symlink_to(staged)
+    with pytest.raises(InternalIntermittentError):
+        await store.put_file(C, KEY, link, None, SHA)
+    with pytest.raises(InternalIntermittentError):
+        await store.put_file(C, KEY, tmp_path, None, SHA)
+
+
 async def test_a_missing_object_is_not_found(store: AssetStore) -> None:
     with pytest.raises(NotFound):
         await store.open_range(C, KEY, 0, 1)
@@ -316,15 +325,6 @@ async def test_deleting_prunes_empty_folders_only(local: AssetStore, tmp_path: P
     assert sorted(path.name for path in (tmp_path / "assets" / C / "a").iterdir()) == ["2"]
     await local.delete(C, "a/2")
     assert list((tmp_path / "assets").iterdir()) == []
-
-
-async def test_a_staged_link_is_not_followed(local: AssetStore, staged: Path, tmp_path: Path) -> None:
-    link = tmp_path / "link.tif"
-    link.symlink_to(staged)
-    with pytest.raises(InternalIntermittentError):
-        await local.put_file(C, KEY, link, None, SHA)
-    with pytest.raises(InternalIntermittentError):
-        await local.put_file(C, KEY, tmp_path, None, SHA)
 
 
 async def test_links_inside_the_folder_lead_nowhere(local: AssetStore, staged: Path, tmp_path: Path) -> None:
