@@ -27,7 +27,7 @@ _RETRIES: Final[Any] = {
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
 }
 #: Of one request with its body; what is read or sent in one is at most `remote.SEND_PART` bytes.
-_TIMEOUT: Final = timedelta(seconds=60)
+_TIMEOUT: Final = timedelta(seconds=30)
 #: Codes of an answer that will be the same until an operator does something.
 _LASTING: Final = re.compile(r"\b(301|400|401|403|404) [A-Z]")
 _STATUS: Final = re.compile(r"status code: ([1-5]\d\d [A-Za-z ]+)")
