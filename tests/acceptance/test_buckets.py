@@ -138,7 +138,7 @@ def test_a_real_scene_goes_from_azure_to_azure(
 
         # Pixels are read from there.
         prefix = f"{served.url}/data/mosaic/collections/landsat/items/{document['id']}"
-        asked = {"assets": "SR_B2.TIF", "format": "npy", "max_size": 4096}
+        asked: dict[str, Any] = {"assets": "SR_B2.TIF", "format": "npy", "max_size": 4096}
         found = pixels(client.get(f"{prefix}/preview", params=asked))
         with rasterio.open(files["SR_B2.TIF"]) as dataset:
             assert (found[0] == dataset.read(1)).all()
@@ -226,7 +226,7 @@ def test_cubes_and_a_static_catalog_go_from_azure_to_s3(
         found = pixels(
             client.get(
                 f"{mosaic}/walked/items/scene-0/preview",
-                params={"assets": "image", "format": "npy", "max_size": 4096},
+                params={"assets": "image", "format": "npy", "max_size": "4096"},
             )
         )
         assert (found[0] == expected).all()
@@ -241,7 +241,7 @@ def test_cubes_and_a_static_catalog_go_from_azure_to_s3(
             )
             assert answer.status_code == 200, answer.text
             assert answer.json()["values"] == [pytest.approx(kelvin, rel=1e-6)]
-        for name, query in (("basin", {}), ("era5", {"subdataset_bands": 1})):
+        for name, query in (("basin", {}), ("era5", {"subdataset_bands": "1"})):
             answer = client.get(f"{mosaic}/cubes/items/{name}/info", params={"assets": "data", **query})
             assert answer.status_code == 200, (name, answer.text)
         log = served.log_text()
