@@ -217,8 +217,13 @@ def test_cubes_and_a_static_catalog_go_from_azure_to_s3(
             done = served.finished(client, client.post(items, json=document))
             assert done["status"] == "Succeeded", done
 
+        form = {"file": ("legend.png", b"\x89PNG made up", "image/png"), "data": (None, '{"key": "legend"}')}
+        added = client.post(f"{served.url}/stac/collections/cubes/assets", files=form)
+        assert added.status_code == 201, added.text
+
         ledger = rows(served.data_dir, "SELECT container || '/' || key, size FROM blobs WHERE state = 'live'")
         assert objects(managed, monkeypatch, tmp_path) == dict(ledger)
+        assert sum("/collection-assets/" in name for name, _ in ledger) == 1
 
         mosaic = f"{served.url}/data/mosaic/collections"
         with rasterio.open(test_data / "raster" / "sentinel2" / "B01.tif") as dataset:

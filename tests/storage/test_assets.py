@@ -176,6 +176,17 @@ async def test_a_service_that_is_away_or_refuses_is_told_without_secrets(
         assert caught.value.__cause__ is None
 
 
+def test_a_reason_holds_nothing_of_addresses() -> None:
+    refused = (
+        "Generic S3 error: Error performing GET http://host/b?X-Amz-Security-Token=secret in 3ms - Server returned"
+        " non-2xx status code: 403 Forbidden: <Error><Code>SignatureDoesNotMatch</Code><StringToSign>secret"
+    )
+    roleless = "Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token - HTTP error: sending"
+    assert buckets.reason(ValueError(refused)) == "403 Forbidden, SignatureDoesNotMatch"
+    assert "no credentials" in buckets.reason(ValueError(roleless))
+    assert buckets.reason(ValueError("secret")) == "ValueError"
+
+
 async def test_a_copy_of_other_bytes_is_none(store: AssetStore) -> None:
     await store.put_bytes(C, KEY, b"first", None)
     with pytest.raises(InternalIntermittentError):
