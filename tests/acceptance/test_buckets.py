@@ -217,7 +217,7 @@ def test_cubes_and_a_static_catalog_go_from_azure_to_s3(
             done = served.finished(client, client.post(items, json=document))
             assert done["status"] == "Succeeded", done
 
-        form = {"file": ("legend.png", b"\x89PNG made up", "image/png"), "data": (None, '{"key": "legend"}')}
+        form: Any = {"file": ("legend.png", b"\x89PNG made up", "image/png"), "data": (None, '{"key": "legend"}')}
         added = client.post(f"{served.url}/stac/collections/cubes/assets", files=form)
         assert added.status_code == 201, added.text
 

@@ -181,7 +181,7 @@ async def test_an_object_that_goes_while_it_is_drawn_is_no_half_picture(pool: Re
 async def test_a_process_is_given_nothing_but_its_jobs_files(wanted: object, bucket: Bucket) -> None:
     process = object.__new__(RenderProcess)
     said: list[str] = []
-    process._log = lambda action, *_: said.append(action)  # type: ignore[method-assign,assignment]
+    process._log = lambda action, *_: said.append(action)  # type: ignore[method-assign]
     with pytest.raises(RenderCrashed):
         await process._supply(job(), wanted, bucket.read)
     with pytest.raises(RenderCrashed):
