@@ -35,8 +35,8 @@ IN_LOCKS = {
 }
 
 LOCKS = re.compile(r"(^|/)([\w.-]+\.lock|requirements[\w.-]*\.txt|package-lock\.json|\.npmrc|pip\.conf|uv\.toml)$")
-#: Links to project pages that npm copies into its lock; they are no download addresses.
-LOCK_LINKS = re.compile(r"^\s*\"(?:url|funding)\": \"https?://[^\"]*\",?$", re.MULTILINE)
+#: Links to pages of projects and licences that npm copies into its lock; they are no download addresses.
+LOCK_LINKS = re.compile(r"^\s*\"(?:url|funding|license)\": \"https?://[^\"]*\",?$", re.MULTILINE)
 
 
 def main() -> int:

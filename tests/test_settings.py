@@ -92,3 +92,26 @@ def test_hosts_that_share_a_data_folder_have_working_folders_of_their_own(monkey
     assert shared.assets_dir == alone.assets_dir
     assert shared.database_place == "PostgreSQL, catalog at db"
     assert "hunter22" not in str(shared.effective()) + repr(shared)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket", "az://container/a/prefix", "s3://my.bucket-1/x=1/y_2.z/"])
+def test_a_bucket_is_named_by_its_url(tmp_path: Path, url: str) -> None:
+    assert load_settings(data_dir=tmp_path, storage_url=url).storage_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url", ["gs://bucket", "s3://", "s3://UPPER", "az://c/../x", "az://c/a//b", "s3://key:secret@bucket", "/folder"]
+)
+def test_what_names_no_bucket_is_refused_without_being_shown(tmp_path: Path, url: str) -> None:
+    with pytest.raises(SettingsError, match="GRATICULE_STORAGE_URL: must be s3://") as caught:
+        load_settings(data_dir=tmp_path, storage_url=url)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_endpoint_belongs_to_a_bucket(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="GRATICULE_STORAGE_URL"):
+        load_settings(data_dir=tmp_path, storage_endpoint="http://127.0.0.1:9000")
+    with pytest.raises(SettingsError, match="without user or query"):
+        load_settings(data_dir=tmp_path, storage_url="s3://bucket", storage_endpoint="http://me:pw@127.0.0.1:9000")
+    for empty in ("", None):
+        assert load_settings(data_dir=tmp_path, storage_url=empty, storage_endpoint=empty).storage_url is None

@@ -422,6 +422,11 @@ class Settings(BaseSettings):
         return f"PostgreSQL, {parts.path.lstrip('/') or 'default'} at {parts.hostname or 'this host'}"
 
     @property
+    def assets_place(self) -> str:
+        """Where managed assets are, in words."""
+        return str(self.assets_dir) if self.storage_url is None else self.storage_url
+
+    @property
     def assets_dir(self) -> Path:
         """The root of the local managed storage; not used beside ``storage_url``."""
         return self.data_dir / "assets"

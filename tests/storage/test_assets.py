@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from obstore.store import MemoryStore
 
-from bucket_servers import Azurite, Moto
-from graticule.errors import BlobConflict, InternalError, InternalIntermittentError, NotFound
+from bucket_servers import Azurite, Moto, container_sas
+from graticule.errors import BlobConflict, InternalError, InternalIntermittentError, NotFound, SettingsError
 from graticule.settings import load_settings
-from graticule.storage import AssetStore
-from graticule.storage.assets import PART
+from graticule.storage import AssetStore, buckets
+from graticule.storage.remote import SEND_PART as PART
 
 C = "scenes-0a1b2c3d"
 KEY = "00ff00ff00ff/item/image.tif"
@@ -108,6 +108,85 @@ async def test_an_object_is_copied(store: AssetStore, staged: Path) -> None:
         await store.put_bytes("other-0a1b2c3d", "00/item/copy.tif", b"other", None)
 
 
+async def test_services_copy_bytes_themselves(store: AssetStore, staged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if isinstance(store._store, MemoryStore):
+        pytest.skip("memory is no service")
+    await store.put_file(C, KEY, staged, "image/tiff", SHA)
+
+    async def sent(*_args: object) -> None:
+        raise AssertionError("the bytes were sent")
+
+    monkeypatch.setattr(store._remote, "_send", sent)
+    monkeypatch.setattr(store._remote, "_send_parts", sent)
+    copied = await store.copy((C, KEY), C, "00/item/copy.tif", len(BODY), SHA, "image/tiff")
+    assert copied.size == await store.size(C, "00/item/copy.tif")
+
+
+async def test_azure_fetches_what_a_url_answers(
+    azurite: Azurite, staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, other = azurite.new_container(), azurite.new_container().url.removeprefix("az://")
+    for name, value in bucket.settings().items():
+        monkeypatch.setenv(name, value)
+    store = AssetStore.open(load_settings(data_dir=tmp_path))
+    origin = f"{azurite.url}/{other}/image.tif"
+    azurite.upload(other, "image.tif", BODY, "image/tiff")
+    azurite.upload(other, "changed.tif", b"other bytes", "image/tiff")
+    send, sent = store._remote._send, []
+
+    async def counted(name: str, *rest: Any) -> str:
+        sent.append(name.rpartition("/")[2])
+        return await send(name, *rest)
+
+    monkeypatch.setattr(store._remote, "_send", counted)
+    assert store.may_fetch(origin)
+    assert not store.may_fetch("https://example.net/image.tif")
+    tried = {
+        "copied": f"{origin}?{container_sas(other)}",
+        "gone": f"{azurite.url}/{other}/gone.tif?{container_sas(other)}",
+        "changed": f"{azurite.url}/{other}/changed.tif?{container_sas(other)}",
+    }
+    for name, url in tried.items():
+        blob = await store.put_file(C, name, staged, "image/tiff", SHA, origin=url)
+        assert (blob.size, blob.sha256) == (len(BODY), SHA)
+        assert await content(await store.open_range(C, name, 0, len(BODY))) == BODY
+    assert sent == ["gone", "changed"]
+
+
+@pytest.mark.parametrize("kind", ["azure", "s3"])
+async def test_a_service_that_is_away_or_refuses_is_told_without_secrets(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = request.getfixturevalue("azurite" if kind == "azure" else "moto")
+    bucket = server.new_container() if kind == "azure" else server.new_bucket()
+    for name, value in bucket.env.items():
+        monkeypatch.setenv(name, value)
+    scheme = "az" if kind == "azure" else "s3"
+    gone = AssetStore.open(load_settings(data_dir=tmp_path, storage_url=f"{scheme}://not-there"))
+    with pytest.raises(SettingsError, match=r"ContainerNotFound|NoSuchBucket"):
+        await gone.check()
+    with pytest.raises(InternalIntermittentError, match=r"404 Not Found, (ContainerNotFound|NoSuchBucket)"):
+        await gone.put_bytes(C, KEY, b"x", None)
+    monkeypatch.setattr(buckets, "_RETRIES", {"max_retries": 0})
+    away = f"{'http://127.0.0.1:1'}/{'devstoreaccount1' if kind == 'azure' else ''}"
+    store = AssetStore.open(load_settings(data_dir=tmp_path, storage_url=bucket.url, storage_endpoint=away))
+    for work in (store.check(), store.put_bytes(C, KEY, b"x", None), store.size(C, KEY), store.delete(C, KEY)):
+        with pytest.raises(InternalIntermittentError, match="no connection") as caught:
+            await work
+        assert caught.value.__cause__ is None
+
+
+def test_a_reason_holds_nothing_of_addresses() -> None:
+    refused = (
+        "Generic S3 error: Error performing GET http://host/b?X-Amz-Security-Token=secret in 3ms - Server returned"
+        " non-2xx status code: 403 Forbidden: <Error><Code>SignatureDoesNotMatch</Code><StringToSign>secret"
+    )
+    roleless = "Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token - HTTP error: sending"
+    assert buckets.reason(ValueError(refused)) == "403 Forbidden, SignatureDoesNotMatch"
+    assert "no credentials" in buckets.reason(ValueError(roleless))
+    assert buckets.reason(ValueError("secret")) == "ValueError"
+
+
 async def test_a_copy_of_other_bytes_is_none(store: AssetStore) -> None:
     await store.put_bytes(C, KEY, b"first", None)
     with pytest.raises(InternalIntermittentError):
@@ -165,6 +244,15 @@ async def test_a_staged_file_with_other_bytes_is_not_stored(store: AssetStore, s
     with pytest.raises(InternalIntermittentError):
         await store.put_file(C, KEY, staged, None, "0" * 64)
     assert await listed(store) == []
+
+
+async def test_a_staged_link_is_not_followed(store: AssetStore, staged: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.tif"
+    link.symlink_to(staged)
+    with pytest.raises(InternalIntermittentError):
+        await store.put_file(C, KEY, link, None, SHA)
+    with pytest.raises(InternalIntermittentError):
+        await store.put_file(C, KEY, tmp_path, None, SHA)
 
 
 async def test_a_missing_object_is_not_found(store: AssetStore) -> None:
@@ -248,15 +336,6 @@ async def test_deleting_prunes_empty_folders_only(local: AssetStore, tmp_path: P
     assert sorted(path.name for path in (tmp_path / "assets" / C / "a").iterdir()) == ["2"]
     await local.delete(C, "a/2")
     assert list((tmp_path / "assets").iterdir()) == []
-
-
-async def test_a_staged_link_is_not_followed(local: AssetStore, staged: Path, tmp_path: Path) -> None:
-    link = tmp_path / "link.tif"
-    link.symlink_to(staged)
-    with pytest.raises(InternalIntermittentError):
-        await local.put_file(C, KEY, link, None, SHA)
-    with pytest.raises(InternalIntermittentError):
-        await local.put_file(C, KEY, tmp_path, None, SHA)
 
 
 async def test_links_inside_the_folder_lead_nowhere(local: AssetStore, staged: Path, tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ def _announcement(settings: Settings) -> str:
     return f"""Graticule is ready at {{url}}
   data folder  {settings.data_dir}
   database     {settings.database_place}
+  assets       {settings.assets_place}
   get a token  graticule token --data-dir {settings.data_dir}
   stop         Ctrl-C"""
 

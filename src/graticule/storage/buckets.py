@@ -26,10 +26,12 @@ _RETRIES: Final[Any] = {
     "retry_timeout": timedelta(seconds=30),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
 }
-#: Of one request with its body; what is read or sent in one is at most `assets.PART` bytes.
-_TIMEOUT: Final = timedelta(seconds=60)
+#: Of one request with its body; what is read or sent in one is at most `remote.SEND_PART` bytes.
+_TIMEOUT: Final = timedelta(seconds=30)
 #: Codes of an answer that will be the same until an operator does something.
 _LASTING: Final = re.compile(r"\b(301|400|401|403|404) [A-Z]")
+#: Where clouds tell a host its role.
+_METADATA: Final = "//169.254."
 _STATUS: Final = re.compile(r"status code: ([1-5]\d\d [A-Za-z ]+)")
 _CODE: Final = re.compile(r"<Code>(\w{1,80})</Code>")
 
@@ -103,6 +105,8 @@ async def check(bucket: Bucket) -> None:
 def reason(exc: BaseException) -> str:
     """What a service said, as status and code: whole texts hold addresses, signatures and session tokens."""
     text = str(exc)
+    if _METADATA in text:  # where obstore asks last
+        return "there are no credentials in the environment, and this host has no role"
     found = [match[1].strip() for match in (_STATUS.search(text), _CODE.search(text)) if match is not None]
     return ", ".join(found) or ("no connection" if "HTTP error" in text else type(exc).__name__)
 

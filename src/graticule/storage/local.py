@@ -15,7 +15,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from graticule import crashpoints
 from graticule.errors import BlobConflict, InternalError, InternalIntermittentError
@@ -63,25 +63,19 @@ class LocalFolder:
             BlobConflict: other bytes lie there, and they are not to be replaced.
             InternalIntermittentError: the file is not what it should be, or the disk is full.
         """
-        with _faults(name):
-            # Not through a link: a conversion of hostile input may have left one in the staging folder.
-            descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with _faults(name), open_staged(name, file) as staged:
+            descriptor = staged.fileno()
+            size = os.fstat(descriptor).st_size
+            if _digest(descriptor) != sha256:
+                raise InternalIntermittentError(f"The staged file of {name} has changed since it was read.")
+            os.fsync(descriptor)
             try:
-                found = os.fstat(descriptor)
-                if not stat.S_ISREG(found.st_mode):
-                    raise InternalIntermittentError(f"The staged file of {name} is no regular file.")
-                if _digest(descriptor) != sha256:
-                    raise InternalIntermittentError(f"The staged file of {name} has changed since it was read.")
-                os.fsync(descriptor)
-                try:
-                    self._place(name, f"/proc/self/fd/{descriptor}", sha256, replace=replace)
-                except OSError as exc:
-                    if exc.errno not in _COPY_INSTEAD and not isinstance(exc, FileNotFoundError):
-                        raise
-                    self._copy(name, descriptor, sha256, replace=replace)
-            finally:
-                os.close(descriptor)
-        return found.st_size
+                self._place(name, f"/proc/self/fd/{descriptor}", sha256, replace=replace)
+            except OSError as exc:
+                if exc.errno not in _COPY_INSTEAD and not isinstance(exc, FileNotFoundError):
+                    raise
+                self._copy(name, descriptor, sha256, replace=replace)
+        return size
 
     def put_bytes(self, name: str, data: bytes, sha256: str, *, replace: bool) -> int:
         """Write bytes; as `put_file`."""
@@ -197,6 +191,20 @@ class LocalFolder:
             if named:
                 Path(path).unlink(missing_ok=True)
             os.close(descriptor)
+
+
+def open_staged(name: str, file: Path) -> IO[bytes]:
+    """A staged file, open; not through a link: a conversion of hostile input may have left one in the staging folder.
+
+    Raises:
+        InternalIntermittentError: it is no regular file, or cannot be opened.
+    """
+    with _faults(name):
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InternalIntermittentError(f"The staged file of {name} is no regular file.")
+    return os.fdopen(descriptor, "rb", buffering=0)
 
 
 def _parts(name: str) -> list[str]:

@@ -48,16 +48,17 @@ class RemoteFiles:
         self._keep = keep_bytes
         self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._sizes: OrderedDict[str, int] = OrderedDict()
-        self._lock = threading.Lock()  # zarr reads in a thread of its own
+        self._lock = threading.RLock()  # zarr reads in a thread of its own
         self._prefix: str | None = None
         #: Was an object gone while it was read? GDAL hears only that it is short; who has drawn it has to look here.
         self.has_lost = False
 
     def size(self, path: str) -> int:
         """Bytes. Raises FileNotFoundError."""
-        if path not in self._sizes:
-            self._load(path, range(1))
-        return self._sizes[path]
+        with self._lock:
+            if path not in self._sizes:
+                self._load(path, range(1))
+            return self._sizes[path]
 
     def exists(self, path: str) -> bool:
         """Is there such an object?"""
@@ -95,6 +96,8 @@ class RemoteFiles:
     def _open_quoted(self, path: str, mode: str = "rb") -> RemoteFile:
         del mode
         name = unquote(path.rpartition("/")[2])
+        if not name.startswith(f"{FOLDER}/"):  # rasterio tries an opener on a name of its own
+            raise FileNotFoundError(path)
         return RemoteFile(self, name, self.size(name), forgiving=True)
 
     def _load(self, path: str, wanted: range) -> dict[int, bytes]:
