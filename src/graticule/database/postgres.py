@@ -261,13 +261,16 @@ class PostgresDatabase(Database):
                 self._raw.execute(b"ROLLBACK")
 
     def _read(self, function: Callable[[Connection], T], limit: ReadLimit | None = None) -> T:
-        raw = self._begin_read()
+        begin = _BEGIN_READ
+        if limit is not None:
+            # In one message: each way to the server and back counts beside what a search takes there.
+            milliseconds = max(round(limit.seconds * 1000), 1)
+            begin += f"; SAVEPOINT limited; SET LOCAL statement_timeout = {milliseconds}".encode()
+        raw = self._begin_read(begin)
         connection = PostgresConnection(raw)
         try:
             if limit is not None:
                 connection.limit = limit
-                milliseconds = max(round(limit.seconds * 1000), 1)
-                raw.execute(f"SAVEPOINT limited; SET LOCAL statement_timeout = {milliseconds}".encode())
                 limit.begin(partial(_cancel, raw))
             return function(connection)
         finally:
@@ -276,11 +279,11 @@ class PostgresDatabase(Database):
             with suppress(psycopg.Error):  # a lost connection has ended it itself
                 raw.execute(b"ROLLBACK")
 
-    def _begin_read(self) -> psycopg.Connection[Any]:
+    def _begin_read(self, begin: bytes) -> psycopg.Connection[Any]:
         raw: psycopg.Connection[Any] | None = getattr(self._local, "raw", None)
         if raw is not None:
             try:
-                raw.execute(_BEGIN_READ)
+                raw.execute(begin, prepare=False)
             except psycopg.OperationalError:
                 raw.close()
                 with self._lock:
@@ -291,7 +294,7 @@ class PostgresDatabase(Database):
         raw = self._local.raw = self._connect()
         with self._lock:
             self._reader_connections.append(raw)
-        raw.execute(_BEGIN_READ)
+        raw.execute(begin, prepare=False)
         return raw
 
     def tidy_now(self, tables: Sequence[str]) -> None:

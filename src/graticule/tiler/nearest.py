@@ -170,12 +170,18 @@ def _find_way(raster: Raster, crs: CRS) -> _Way | None:
             window = from_bounds(west, south, east, north, dataset.transform)
             width, height = round(window.width), round(window.height)
         to, _, _ = calculate_default_transform(dataset.crs, crs, width, height, west, south, east, north)
-        transformer = pyproj.Transformer.from_crs(crs.to_wkt(), dataset.crs.to_wkt(), always_xy=True)
+        transformer = _transformer(crs.to_wkt(), dataset.crs.to_wkt())
         if not _agree(dataset.crs, crs, transformer, (west, south, east, north), dataset.res):
             return None
     except (RasterioError, CRSError, CPLE_BaseError, pyproj.exceptions.ProjError):
         return None
     return _Way(transformer, (-to.e, to.a))
+
+
+@lru_cache(maxsize=256)
+def _transformer(of: str, to: str) -> pyproj.Transformer:
+    """Thousands of files have one reference system, and to make this takes longer than to draw a tile with it."""
+    return pyproj.Transformer.from_crs(of, to, always_xy=True)
 
 
 def _agree(
