@@ -67,7 +67,7 @@ ADDRESSES = {
     "by-name": Fault("https://localhost/a.tif", _DENIED, ALLOW),
     "unknown-name": Fault("https://no-such-host.invalid/a.tif", _BROKEN, ("does not resolve", *OFTEN), retriable=True),
     "nobody-listens": Fault("http://{silent_port}/a.tif", _BROKEN, ("no connection", *OFTEN), retriable=True),
-    "http-not-https": Fault("https://{host}/sound.tif?{token}", _BROKEN, ("no TLS connection",), retriable=True),
+    "http-not-https": Fault("https://{plain}/a.tif?{token}", _BROKEN, ("no TLS connection",), retriable=True),
     "tls-mute": Fault("https://{mute}/a.tif", _LATE, OFTEN, retriable=True),
     "tls-hangs-up": Fault("https://{no-tls}/a.tif", _BROKEN, OFTEN, retriable=True),
     "tls-expired": Fault("https://{expired}/a.tif", _BROKEN, ("expired", "Have it renewed")),

@@ -67,7 +67,9 @@ class Authority:
 @contextlib.contextmanager
 def tls_sources(folder: Path) -> Iterator[dict[str, str]]:
     """``host:port`` by what is wrong: "expired", "other-host", "unknown-authority"; "mute" never speaks, "no-tls"
-    hangs up, and "trusted" is right in all. ``authority.pem`` in the folder is what is trusted."""  # fmt: skip
+    hangs up, "plain" answers in plain http, and "trusted" is right in all. ``authority.pem`` in the folder is what is
+    trusted.
+    """
     authority = Authority()
     (folder / "authority.pem").write_bytes(authority.pem)
     certificates = {
@@ -77,6 +79,7 @@ def tls_sources(folder: Path) -> Iterator[dict[str, str]]:
         "unknown-authority": Authority("a stranger").certificate(),
         "mute": None,
         "no-tls": None,
+        "plain": None,
     }
     with contextlib.ExitStack() as stack:
         places = {}
@@ -89,11 +92,11 @@ def tls_sources(folder: Path) -> Iterator[dict[str, str]]:
                 file.write_bytes(certificate)
                 context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
                 context.load_cert_chain(file)
-            threading.Thread(target=_serve, args=(listener, context, name == "mute"), daemon=True).start()
+            threading.Thread(target=_serve, args=(listener, context, name), daemon=True).start()
         yield places
 
 
-def _serve(listener: socket.socket, context: ssl.SSLContext | None, is_mute: bool) -> None:
+def _serve(listener: socket.socket, context: ssl.SSLContext | None, name: str) -> None:
     kept = []
     while True:
         try:
@@ -101,10 +104,14 @@ def _serve(listener: socket.socket, context: ssl.SSLContext | None, is_mute: boo
         except OSError:  # the test is over
             return
         if context is None:
-            if is_mute:
+            if name == "mute":
                 kept.append(connection)
-            else:
-                connection.close()
+                continue
+            with connection, contextlib.suppress(OSError):
+                if name == "plain":
+                    # At once: a server of the standard library waits for a line, which the greeting has by chance.
+                    connection.recv(65536)
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             continue
         with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
             secured.recv(65536)
