@@ -94,6 +94,8 @@ class _Matches(SqlCandidates):
 
     #: Aggregations that cost nothing.
     known: frozenset[str] = frozenset()
+    #: Are they all items of the collections? Then an index of values is read in the order of its key.
+    are_all = False
 
     def __init__(
         self,
@@ -167,7 +169,7 @@ class _Matches(SqlCandidates):
             name,
             asked,
             colls=[one.coll for one in self._collections],
-            parts=self._parts,
+            parts=None if self.are_all else self._parts,
             total=self.totals()[0],
             most_documents=most_documents,
         )
@@ -232,6 +234,7 @@ class _Everything(_Matches):
     """All items of some collections: what is kept of them answers the simple questions."""
 
     known = frozenset({"total_count", "collection_frequency", "datetime_min", "datetime_max"})
+    are_all = True
 
     def find(self, passes: int, most_rows: int, most_footprints: int, most_documents: int) -> None:
         """Only for what is not known."""
@@ -243,19 +246,6 @@ class _Everything(_Matches):
         if key == "i.coll":
             return Counter({one.coll: one.n for one in self._collections})
         return super().groups(key)
-
-    def frequency(self, name: str, asked: Frequency, most_documents: int) -> Aggregation:
-        """As above; an index is read in the order of its key."""
-        return frequency(
-            self._tx,
-            self._dialect,
-            name,
-            asked,
-            colls=[one.coll for one in self._collections],
-            parts=None,
-            total=self.totals()[0],
-            most_documents=most_documents,
-        )
 
     def totals(self) -> tuple[int, int | None, int | None]:
         """As above; both ends of the index tell the times."""
