@@ -12,18 +12,21 @@ is asked of the connection (`Connection.dialect`).
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeVar
 
 from graticule import crashpoints
 from graticule.errors import ReadStopped, Unavailable
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Parameters = Mapping[str, Any] | Sequence[Any]
@@ -201,13 +204,13 @@ class Database(ABC):
         """
         if self._readers is None:
             return await self.write(function)
-        loop = asyncio.get_running_loop()
-        if limit is None:
-            return await loop.run_in_executor(self._readers, self._read, function)
+        outcome: Future[T] = Future()
+        self._readers.submit(self._read, function, limit, outcome)
         try:
-            return await loop.run_in_executor(self._readers, self._read, function, limit)
+            return await asyncio.wrap_future(outcome)
         except asyncio.CancelledError:
-            loop.run_in_executor(None, limit.stop)  # not here: PostgreSQL is told over a connection of its own
+            if limit is not None:  # not here: PostgreSQL is told over a connection of its own
+                asyncio.get_running_loop().run_in_executor(None, limit.stop)
             raise
 
     def submit(self, function: Callable[[Connection], T]) -> Future[T]:
@@ -227,7 +230,9 @@ class Database(ABC):
         """As `read`, and wait: for commands and tests."""
         if self._readers is None:
             return self.write_now(function)
-        return self._readers.submit(self._read, function).result()
+        outcome: Future[T] = Future()
+        self._readers.submit(self._read, function, None, outcome)
+        return outcome.result()
 
     def tidy_now(self, tables: Sequence[str]) -> None:  # noqa: B027 - nothing to do, where plans need no statistics
         """After much was written to these tables: what the database would do about it sooner or later."""
@@ -270,12 +275,27 @@ class Database(ABC):
         """End a transaction that failed, if there is one. The writer outlives a failure of this too."""
 
     @abstractmethod
-    def _read(self, function: Callable[[Connection], T], limit: ReadLimit | None = None) -> T:
-        """Run a function in a read transaction on this thread's connection; see `read` for the limit."""
+    def _reading(self, limit: ReadLimit | None) -> AbstractContextManager[Connection]:
+        """A read transaction; see `read` for the limit. From any thread."""
 
     @abstractmethod
     def _close(self) -> None:
         """Close every connection; the threads have ended."""
+
+    # --- the readers' threads
+
+    def _read(self, function: Callable[[Connection], T], limit: ReadLimit | None, outcome: Future[T]) -> None:
+        """Run a function in a read transaction. What it answers is told before that ends: nobody waits for the end."""
+        if not outcome.set_running_or_notify_cancel():
+            return
+        try:
+            with self._reading(limit) as connection:
+                outcome.set_result(function(connection))
+        except BaseException as exc:  # noqa: BLE001 - whatever it is, it belongs to those who wait for it
+            if outcome.done():  # the function has ended well, and the transaction has not
+                _log.warning("A read transaction did not end as it should: %s", type(exc).__name__)
+            else:
+                outcome.set_exception(exc)
 
     # --- the writer's thread
 

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import functools
 import re
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import partial
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final
 
 import psycopg
-from psycopg import adapt, pq
-from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
+from psycopg import pq
+from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoader
 from psycopg.types.string import StrBinaryDumper, StrDumperUnknown
 
 from graticule.database import schema
 from graticule.database.connection import Connection, Database, Dialect, Parameters, ReadLimit, Row
 from graticule.errors import ReadStopped, SettingsError, Unavailable
-
-T = TypeVar("T")
 
 #: The lock of whoever writes, and of whoever migrates. Advisory locks are a database's own, so one number does.
 _WRITER_LOCK: Final = 0x47_52_41_54
@@ -79,12 +76,12 @@ class _BinaryText(StrBinaryDumper):
         return super().dump(obj.replace("\0", "\ufffd") if "\0" in obj else obj)
 
 
-class _Numeric(adapt.Loader):
+class _Numeric(NumericBinaryLoader):
     """A sum of BIGINT is NUMERIC; here it is an integer again, as on SQLite."""
 
-    def load(self, data: Any) -> int | float:
-        text = bytes(data)
-        return float(text) if b"." in text or b"N" in text else int(text)
+    def load(self, data: Any) -> Any:
+        number = super().load(data)
+        return int(number) if number.is_finite() and number == number.to_integral_value() else float(number)
 
 
 class PostgresRow(tuple[Any, ...]):
@@ -169,10 +166,10 @@ class PostgresConnection(Connection):
 
     def _run(self, sql: str, parameters: Parameters) -> psycopg.Cursor[Any]:
         if self.limit is None:
-            return self.raw.execute(translated(sql), parameters)
+            return self.raw.execute(translated(sql), parameters, binary=True)
         self.limit.check()
         try:
-            return self.raw.execute(translated(sql), parameters)
+            return self.raw.execute(translated(sql), parameters, binary=True)
         except psycopg.errors.QueryCanceled as exc:
             # What is left to do with a search that was stopped is done in the same state of the database.
             self.raw.execute(b"ROLLBACK TO limited; SET LOCAL statement_timeout = 0")
@@ -204,8 +201,8 @@ class PostgresDatabase(Database):
             Unavailable: the server cannot be reached at the moment.
         """
         self.url = url
-        self._local = threading.local()
-        self._reader_connections: list[psycopg.Connection[Any]] = []
+        #: Connections of readers; the last one used is the next one: what its server process has touched is near.
+        self._idle: list[psycopg.Connection[Any]] = []
         try:
             self._raw = self._connect()
         except psycopg.Error as exc:
@@ -260,7 +257,8 @@ class PostgresDatabase(Database):
             if self._raw.info.transaction_status in _OPEN:
                 self._raw.execute(b"ROLLBACK")
 
-    def _read(self, function: Callable[[Connection], T], limit: ReadLimit | None = None) -> T:
+    @contextmanager
+    def _reading(self, limit: ReadLimit | None) -> Iterator[Connection]:
         begin = _BEGIN_READ
         if limit is not None:
             # In one message: each way to the server and back counts beside what a search takes there.
@@ -272,28 +270,24 @@ class PostgresDatabase(Database):
             if limit is not None:
                 connection.limit = limit
                 limit.begin(partial(_cancel, raw))
-            return function(connection)
+            yield connection
         finally:
             if limit is not None:
                 limit.end()
             with suppress(psycopg.Error):  # a lost connection has ended it itself
                 raw.execute(b"ROLLBACK")
+            self._idle.append(raw)
 
     def _begin_read(self, begin: bytes) -> psycopg.Connection[Any]:
-        raw: psycopg.Connection[Any] | None = getattr(self._local, "raw", None)
-        if raw is not None:
+        with suppress(IndexError):
+            raw = self._idle.pop()
             try:
                 raw.execute(begin, prepare=False)
             except psycopg.OperationalError:
                 raw.close()
-                with self._lock:
-                    self._reader_connections.remove(raw)
-                self._local.raw = None
             else:
                 return raw
-        raw = self._local.raw = self._connect()
-        with self._lock:
-            self._reader_connections.append(raw)
+        raw = self._connect()
         raw.execute(begin, prepare=False)
         return raw
 
@@ -308,7 +302,7 @@ class PostgresDatabase(Database):
                     raw.execute(f"VACUUM (ANALYZE) {table}".encode())
 
     def _close(self) -> None:
-        for raw in (*self._reader_connections, self._raw):
+        for raw in (*self._idle, self._raw):
             raw.close()
 
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from graticule.database import schema
 from graticule.database.connection import Connection, Database, Dialect, Parameters, ReadLimit, Row
 from graticule.errors import ReadStopped, SettingsError
-
-T = TypeVar("T")
 
 #: Other processes write too: wait this long for their transactions, milliseconds.
 BUSY_TIMEOUT_MS: Final = 30_000
@@ -134,8 +131,8 @@ class SqliteDatabase(Database):
         self.path = path
         if path is not None:
             _refuse_network_file_system(path.parent)
-        self._local = threading.local()
-        self._reader_connections: list[sqlite3.Connection] = []
+        #: Connections of readers; the last one used is the next one: its pages are in the processor's cache.
+        self._idle: list[sqlite3.Connection] = []
         self._raw = self._open()
         self._raw.execute("PRAGMA busy_timeout=0")  # `_begin` waits instead
         self._connection = SqliteConnection(self._raw)
@@ -189,27 +186,25 @@ class SqliteDatabase(Database):
             if self._raw.in_transaction:  # SQLite may have ended it itself
                 self._raw.execute("ROLLBACK")
 
-    def _read(self, function: Callable[[Connection], T], limit: ReadLimit | None = None) -> T:
-        raw: sqlite3.Connection | None = getattr(self._local, "raw", None)
-        if raw is None:
-            raw = self._local.raw = self._connect()
-            with self._lock:
-                self._reader_connections.append(raw)
+    @contextmanager
+    def _reading(self, limit: ReadLimit | None) -> Iterator[Connection]:
+        try:
+            raw = self._idle.pop()
+        except IndexError:
+            raw = self._connect()
         connection = SqliteConnection(raw)
         raw.execute("BEGIN")
-        if limit is None:
-            try:
-                return function(connection)
-            finally:
-                raw.execute("ROLLBACK")
-        connection.limit = limit
-        limit.begin()
-        raw.set_progress_handler(limit.is_over, _PROGRESS_STEPS)
         try:
-            return function(connection)
+            if limit is not None:
+                connection.limit = limit
+                limit.begin()
+                raw.set_progress_handler(limit.is_over, _PROGRESS_STEPS)
+            yield connection
         finally:
-            raw.set_progress_handler(None, 0)
+            if limit is not None:
+                raw.set_progress_handler(None, 0)
             raw.execute("ROLLBACK")
+            self._idle.append(raw)
 
     @property
     def in_memory(self) -> bool:
@@ -231,9 +226,8 @@ class SqliteDatabase(Database):
                 raw.execute("PRAGMA wal_checkpoint(PASSIVE)")  # lest the next request of a server has to do it
 
     def _close(self) -> None:
-        for raw in self._reader_connections:
+        for raw in (*self._idle, self._raw):
             raw.close()
-        self._raw.close()
 
 
 def _patiently(raw: sqlite3.Connection, statement: str) -> None:
