@@ -101,6 +101,7 @@ def test_an_estimate_is_more_than_the_page(filled: Database) -> None:
 def test_an_estimate_reads_few_rows(filled: Database, query: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """One row per statement, and no more statements than a page takes: the second page has no estimate."""
     catalog = SqlCatalog(filled)
+    search(catalog, {"bbox": [-80, -50, 80, 50]})  # counts of blocks are remembered
     read: list[int] = []
     kind = type(filled.read_now(lambda tx: tx))
 

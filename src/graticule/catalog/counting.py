@@ -6,10 +6,11 @@ more than the page did: an estimate is a sum over counts, and what a filter leav
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from graticule.catalog.cells import MAX_LEVEL, cover, level_of, widened
+from graticule.catalog.cells import MAX_LEVEL, level_of, widened
 from graticule.catalog.planning import (
     FOREVER,
     Candidates,
@@ -27,9 +28,11 @@ from graticule.catalog.regions import Region
 
 #: So many candidates are counted exactly: it costs two or three milliseconds.
 _FEW: Final = 1_000
-#: From this area on, square degrees, cells are summed up where they are, not listed.
+#: Where so many are expected, it is not asked whether they are few.
+_FEW_AT_MOST: Final = 4_000
+#: From this area on, square degrees, blocks of the grid are summed up, and cells are not listed.
 _LARGE_AREA: Final = 1_500.0
-#: As many collections may a large area be summed up in: each takes a range per level of the grid.
+#: As many collections may a large area be summed up in.
 _MOST_COLLECTIONS: Final = 100
 #: As many rows of the page's time are counted, to see which part of them a filter left.
 _MOST_ROWS: Final = 5_000
@@ -58,9 +61,11 @@ def few(
     if not collections:
         return []
     cells = cells_of(source, question, region, collections)
-    if sum(cell.n for cell in cells) > _FEW:
+    expected = _expected(question, cells)
+    if expected > _FEW:
         return None
-    return Exact(source, question, scan).take(all_in_cells(source, question, collections, cells), _FEW)
+    found = Exact(source, question, scan).take(all_in_cells(source, question, collections, cells, expected), _FEW + 1)
+    return found if len(found) <= _FEW else None
 
 
 def count(
@@ -81,7 +86,7 @@ def count(
         listed = cells_of(source, question, question.region, collections)
     if not (question.by_document or question.by_value) and (
         looked_up
-        or (listed is not None and sum(cell.n for cell in listed) <= _FEW)
+        or (listed is not None and _expected(question, listed) <= _FEW)
         or _are_few(source, question, collections)
     ):
         scan = Scan(0)  # no document is looked into
@@ -130,13 +135,13 @@ def _base(
         return lambda low, high: sum(n * _share(low, high, cell.t0, cell.t1) for cell, n in weighted)
     if not collections or len(collections) > _MOST_COLLECTIONS:
         return None
-    # One range per level: a large area has most of the rows of its bands anyway.
-    ranges = [(c.coll, r) for c in collections for r in cover(region.box, c.levels, most=0)]
-    return lambda low, high: source.sum_of_cells(ranges, low, high)
+    return source.blocks(collections).about(region)
 
 
 def _are_few(source: Candidates, question: Question, collections: Sequence[CollectionStatistics]) -> bool:
     """Does the interval alone leave few enough to count them?"""
+    if _expected(question, collections) > _FEW_AT_MOST:
+        return False
     left = _FEW
     for c in collections:
         if question.start is None and question.end is None:
@@ -147,6 +152,13 @@ def _are_few(source: Candidates, question: Question, collections: Sequence[Colle
         if left < 0:
             return False
     return True
+
+
+def _expected(question: Question, parts: Sequence[CellStatistics] | Sequence[CollectionStatistics]) -> int:
+    """About how many items of cells or collections the interval leaves, if each part's are spread evenly."""
+    low = -FOREVER if question.start is None else question.start
+    high = FOREVER if question.end is None else question.end
+    return math.ceil(sum(one.n * _share(low, high, one.t0, one.t1) for one in parts))
 
 
 def _share(low: int, high: int, t0: int, t1: int) -> float:

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Any, Final, Protocol
 
+from graticule.catalog.blocks import Blocks
 from graticule.catalog.cells import CellRange, cover
 from graticule.catalog.regions import Region
 from graticule.catalog.tokens import Key
@@ -32,6 +33,8 @@ FOREVER: Final = 1 << 62
 #: Rule 3: from this area on, and over this many rows.
 _LARGE_AREA: Final = 1500.0
 _NEWEST_ROWS: Final = 5_000
+#: So many collections are begun to be read together; the others when their turn comes.
+_BEGUN: Final = 8
 #: Rule 4: as many cells are merged one by one.
 _MERGED_CELLS: Final = 12
 #: Rule 4: as many row ranges of cells are asked for before whole bands are.
@@ -121,12 +124,18 @@ class Candidates(Protocol):
         """Candidates of one collection."""
         ...
 
+    def of_collections(self, lows: Mapping[int, int], upper: Key, limit: int) -> dict[int, list[Row]]:
+        """Candidates of several collections, each with a `low` of its own; at most `limit` of each."""
+        ...
+
     def of_cell(self, coll: int, cell: int, low: int, upper: Key, limit: int) -> list[Row]:
         """Candidates of one cell."""
         ...
 
-    def of_cells(self, cells: Sequence[CellStatistics], low: int, upper: Key, limit: int) -> list[Row]:
-        """Candidates of many cells."""
+    def of_cells(
+        self, cells: Sequence[CellStatistics], low: int, upper: Key, limit: int, *, with_footprints: bool
+    ) -> list[Row]:
+        """Candidates of many cells; and read their footprints too, where most of them will be asked for."""
         ...
 
     def of_ids(self, colls: Sequence[int], upper: Key) -> list[Row]:
@@ -145,8 +154,8 @@ class Candidates(Protocol):
         """Non-empty cells of these ranges (coll, range)."""
         ...
 
-    def sum_of_cells(self, ranges: Sequence[tuple[int, CellRange]], low: int, high: int) -> float:
-        """About how many items cells of these ranges have between two instants, spread evenly in the cell's time."""
+    def blocks(self, collections: Sequence[CollectionStatistics]) -> Blocks:
+        """About how many items lie where."""
         ...
 
     def rows(self, coll: int, low: int, high: int, most: int) -> int:
@@ -310,11 +319,15 @@ def _by_time(
     *,
     floor: int = -FOREVER,
 ) -> Iterator[Row]:
-    def leg(c: CollectionStatistics) -> _Leg:
-        low = max(question.least_t(c.maxdur), floor)
-        return _Leg(c.t1, lambda upper, limit: source.of_collection(c.coll, low, upper, limit))
+    lows = {c.coll: max(question.least_t(c.maxdur), floor) for c in collections}
 
-    return _merged([leg(c) for c in collections], upper, count)
+    def leg(c: CollectionStatistics) -> _Leg:
+        return _Leg(c.coll, c.t1, lambda upper, limit: source.of_collection(c.coll, lows[c.coll], upper, limit))
+
+    def first(colls: Sequence[int], upper: Key, limit: int) -> dict[int, list[Row]]:
+        return source.of_collections({coll: lows[coll] for coll in colls}, upper, limit)
+
+    return _merged([leg(c) for c in collections], upper, count, first)
 
 
 def _newest_part(
@@ -365,11 +378,12 @@ def all_in_cells(
     question: Question,
     collections: Sequence[CollectionStatistics],
     cells: Sequence[CellStatistics],
+    expected: int,
 ) -> Iterator[Row]:
-    """All candidates of these cells, in one reading where they are few."""
+    """All candidates of these cells, in one reading where they are about as few as expected."""
     if cells:
-        n = sum(cell.n for cell in cells)
-        yield from _by_window(source, _with_least_t(question, collections, cells), question.first_key(None), n)
+        bounded, upper = _with_least_t(question, collections, cells), question.first_key(None)
+        yield from _by_window(source, bounded, upper, expected, with_footprints=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,12 +406,14 @@ def _by_cell(source: Candidates, cells: Sequence[_Bounded], upper: Key, count: i
     """Merge an ordered read of each cell."""
 
     def leg(b: _Bounded) -> _Leg:
-        return _Leg(b.cell.t1, lambda upper, limit: source.of_cell(b.cell.coll, b.cell.cell, b.low, upper, limit))
+        return _Leg(0, b.cell.t1, lambda upper, limit: source.of_cell(b.cell.coll, b.cell.cell, b.low, upper, limit))
 
     return _merged([leg(b) for b in cells], upper, count)
 
 
-def _by_window(source: Candidates, cells: Sequence[_Bounded], upper: Key, count: int) -> Iterator[Row]:
+def _by_window(
+    source: Candidates, cells: Sequence[_Bounded], upper: Key, count: int, *, with_footprints: bool = False
+) -> Iterator[Row]:
     """Read all cells together, one window of time after the other, each wider than the one before."""
     groups: defaultdict[int, list[CellStatistics]] = defaultdict(list)
     for b in cells:
@@ -409,7 +425,7 @@ def _by_window(source: Candidates, cells: Sequence[_Bounded], upper: Key, count:
     width = _first_width(sum(b.cell.n for b in cells), newest - oldest, upper[0] - bottom, count)
     while upper[0] >= bottom:
         low = max(upper[0] - width, bottom)
-        rows, reached = _page(source, groups, low, upper, page)
+        rows, reached = _page(source, groups, low, upper, page, with_footprints=with_footprints)
         yield from rows
         if reached is not None:
             upper = reached
@@ -434,7 +450,13 @@ def _first_width(n: int, span: int, left: int, count: int) -> int:
 
 
 def _page(
-    source: Candidates, groups: dict[int, list[CellStatistics]], low: int, upper: Key, limit: int
+    source: Candidates,
+    groups: dict[int, list[CellStatistics]],
+    low: int,
+    upper: Key,
+    limit: int,
+    *,
+    with_footprints: bool,
 ) -> tuple[list[Row], Key | None]:
     """The newest candidates of all groups; and if a statement was full, the key down to which they are complete."""
     rows: list[Row] = []
@@ -443,7 +465,7 @@ def _page(
     for least, cells in groups.items():
         if upper[0] < least:
             continue
-        page = source.of_cells(cells, max(low, least), upper, limit)
+        page = source.of_cells(cells, max(low, least), upper, limit, with_footprints=with_footprints)
         if len(page) == limit:
             last = key_of(page[-1])
             reached = last if reached is None else max(reached, last)
@@ -459,32 +481,44 @@ def _page(
 # --- merging ---------------------------------------------------------------------------------------------------------
 
 
+#: The first chunks of collections: colls, upper key and limit.
+_First = Callable[[Sequence[int], Key, int], dict[int, list[Row]]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Leg:
     """One ordered read among several."""
 
+    #: Its collection, where several legs are begun together.
+    coll: int
     #: No row of it has a greater t.
     newest: int
     fetch: Callable[[Key, int], list[Row]]
 
 
-def _merged(legs: Sequence[_Leg], upper: Key, count: int) -> Iterator[Row]:
+def _merged(legs: Sequence[_Leg], upper: Key, count: int, first: _First | None = None) -> Iterator[Row]:
+    """The rows of all legs in order; `first` reads the first chunks of the newest ones together."""
     chunk = min(count, max(6, 2 * count // len(legs)))
-    rows = heapq.merge(*(_read(leg, upper, chunk) for leg in legs), key=key_of, reverse=True)
+    begun: dict[int, list[Row]] = {}
+    if first is not None and len(legs) > 1:
+        begun = first([leg.coll for leg in heapq.nlargest(_BEGUN, legs, key=lambda leg: leg.newest)], upper, chunk)
+    rows = heapq.merge(*(_read(leg, upper, chunk, begun.get(leg.coll)) for leg in legs), key=key_of, reverse=True)
     return (row for row in rows if len(row) > 3)
 
 
-def _read(leg: _Leg, upper: Key, chunk: int) -> Iterator[Row]:
-    """The leg's rows in chunks of growing size.
+def _read(leg: _Leg, upper: Key, chunk: int, rows: list[Row] | None) -> Iterator[Row]:
+    """The leg's rows in chunks of growing size, of which the first may be there already.
 
     The first thing yielded is only a key above all its rows: the merge asks for more when its turn comes, so legs that
     hold nothing new enough are never read.
     """
     yield (leg.newest + 1, "", 0)
     while True:
-        rows = leg.fetch(upper, chunk)
+        if rows is None:
+            rows = leg.fetch(upper, chunk)
         yield from rows
         if len(rows) < chunk:
             return
         upper = key_of(rows[-1])
         chunk *= 4
+        rows = None

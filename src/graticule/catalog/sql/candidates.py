@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
 
+from graticule.catalog.blocks import BLOCK_LEVEL, Blocks
 from graticule.catalog.cells import TURN, CellRange
 from graticule.catalog.planning import FOREVER, CellStatistics, CollectionStatistics, Question, Row
 from graticule.catalog.sql.dialects import Dialect
 from graticule.catalog.sql.filtering import Conditions
-from graticule.catalog.sql.floors import Floors
+from graticule.catalog.sql.remembered import Remembered
 from graticule.catalog.tokens import Key
 from graticule.database import Connection
 
@@ -22,11 +23,16 @@ _OVERLAP = """AND i.y0 <= :north AND i.y1 >= :south AND (
 
 #: As many collections are named in a statement.
 _LOOKED_UP: Final = 50
-_SUM_OF_CELLS: Final = """
-    SELECT sum(n * (CASE WHEN t1 > t0 THEN CAST(till - since AS DOUBLE PRECISION) / (t1 - t0) ELSE 1 END)) FROM (
-        SELECT g.n, g.t0, g.t1, CASE WHEN g.t0 < :start THEN :start ELSE g.t0 END AS since,
-          CASE WHEN g.t1 > :end THEN :end ELSE g.t1 END AS till
-        FROM ({cells}) g WHERE g.t1 >= :start AND g.t0 <= :end) h"""
+#: Counts of blocks of the grid (`Blocks`): a cell is level << 40 | row << 20 | column.
+_BLOCKS: Final = f"""
+    SELECT b.coll, b.level, b.y, b.x, sum(b.n) AS n, min(b.t0) AS t0, max(b.t1) AS t1 FROM (
+        SELECT c.coll, c.level, ((c.cell >> 20) & 1048575) >> c.finer AS y, (c.cell & 1048575) >> c.finer AS x,
+          c.n, c.t0, c.t1
+        FROM (
+            SELECT g.coll, g.cell, g.cell >> 40 AS level, g.n, g.t0, g.t1,
+              CASE WHEN g.cell >> 40 > {BLOCK_LEVEL} THEN CAST((g.cell >> 40) - {BLOCK_LEVEL} AS INT) ELSE 0 END AS finer
+            FROM grid g WHERE g.coll IN ({{colls}}) AND g.cell >= 0) c) b
+    GROUP BY b.coll, b.level, b.y, b.x"""
 
 
 class SqlCandidates:
@@ -38,10 +44,11 @@ class SqlCandidates:
         dialect: Dialect,
         question: Question,
         conditions: Conditions,
-        floors: Floors | None = None,
+        remembered: Remembered | None = None,
     ) -> None:
         """Turn the question into the conditions that all its statements share."""
-        self._floors = floors if question.start is None and question.end is None else None
+        self._remembered = Remembered() if remembered is None else remembered
+        self._anytime = question.start is None and question.end is None
         self._tx = tx
         self._dialect = dialect
         self._ids = question.ids
@@ -67,6 +74,7 @@ class SqlCandidates:
         self._names: dict[int, str] = {}
         self._asked: Sequence[tuple[int, CellRange]] = ()
         self._cells: list[CellStatistics] = []
+        self._footprints: dict[int, bytes] = {}
 
     def of_collection(self, coll: int, low: int, upper: Key, limit: int) -> list[Row]:
         """See `planning.Candidates`."""
@@ -76,14 +84,30 @@ class SqlCandidates:
             sql = self._dialect.of_collection(self._where)
         return self._read(sql, upper, coll=coll, low=low, limit=limit)
 
+    def of_collections(self, lows: Mapping[int, int], upper: Key, limit: int) -> dict[int, list[Row]]:
+        """See `planning.Candidates`."""
+        together = self._dialect.of_collections(self._where)
+        if together is None or self._of_one_value:
+            return {coll: self.of_collection(coll, low, upper, limit) for coll, low in lows.items()}
+        found: dict[int, list[Row]] = {coll: [] for coll in lows}
+        for row in self._read(together, upper, colls=list(lows), lows=list(lows.values()), limit=limit):
+            found[row[2]].append(row)
+        return found
+
     def of_cell(self, coll: int, cell: int, low: int, upper: Key, limit: int) -> list[Row]:
         """See `planning.Candidates`."""
         return self._read(self._dialect.of_cell(self._where), upper, coll=coll, cell=cell, low=low, limit=limit)
 
-    def of_cells(self, cells: Sequence[CellStatistics], low: int, upper: Key, limit: int) -> list[Row]:
+    def of_cells(
+        self, cells: Sequence[CellStatistics], low: int, upper: Key, limit: int, *, with_footprints: bool
+    ) -> list[Row]:
         """See `planning.Candidates`."""
         packed = self._dialect.packed_cells((cell.coll, cell.cell) for cell in cells)
-        return self._read(self._dialect.of_cells(self._where), upper, cells=packed, low=low, limit=limit)
+        sql = self._dialect.of_cells(self._where, with_footprints=with_footprints)
+        rows = self._read(sql, upper, cells=packed, low=low, limit=limit)
+        if with_footprints:
+            self._footprints.update((row[3], row[8]) for row in rows)
+        return rows
 
     def of_ids(self, colls: Sequence[int], upper: Key) -> list[Row]:
         """See `planning.Candidates`."""
@@ -101,7 +125,7 @@ class SqlCandidates:
             row = self._tx.one(self._dialect.nth_key, {"coll": coll, "low": low, "n": n - 1, **_key(upper)})
             return None if row is None else (row[0], row[1], row[2])
 
-        return find() if self._floors is None or upper[0] < FOREVER else self._floors.get(coll, n, find)
+        return self._remembered.floor(coll, n, find) if self._anytime and upper[0] == FOREVER else find()
 
     def cells(self, ranges: Sequence[tuple[int, CellRange]]) -> list[CellStatistics]:
         """See `planning.Candidates`."""
@@ -112,10 +136,15 @@ class SqlCandidates:
             self._asked, self._cells = ranges, [CellStatistics(*row) for row in rows]
         return self._cells
 
-    def sum_of_cells(self, ranges: Sequence[tuple[int, CellRange]], low: int, high: int) -> float:
+    def blocks(self, collections: Sequence[CollectionStatistics]) -> Blocks:
         """See `planning.Candidates`."""
-        values = {**self._dialect.cell_ranges(ranges), "start": low, "end": high}
-        return float(self._tx.value(_SUM_OF_CELLS.format(cells=self._dialect.cells), values) or 0)
+        return Blocks.of_all(self._remembered.blocks(collections, self._count_blocks))
+
+    def _count_blocks(self, colls: Sequence[int]) -> dict[int, Blocks]:
+        rows: dict[int, list[Any]] = {coll: [] for coll in colls}
+        for row in self._tx.all(_BLOCKS.format(colls=", ".join(map(str, colls)))):
+            rows[row[0]].append(row[1:])
+        return {coll: Blocks(found) for coll, found in rows.items()}
 
     def rows(self, coll: int, low: int, high: int, most: int) -> int:
         """See `planning.Candidates`."""
@@ -140,8 +169,11 @@ class SqlCandidates:
 
     def footprints(self, pks: Sequence[int]) -> dict[int, bytes]:
         """See `planning.Candidates`."""
-        rows = self._tx.all(self._dialect.footprints, {"pks": self._dialect.integers(pks)})
-        return {row[0]: row[1] for row in rows}
+        unread = [pk for pk in pks if pk not in self._footprints]
+        if unread:
+            rows = self._tx.all(self._dialect.footprints, {"pks": self._dialect.integers(unread)})
+            self._footprints.update((row[0], row[1]) for row in rows)
+        return self._footprints
 
     def _read(self, sql: str, upper: Key, **values: Any) -> list[Row]:
         rows: list[Any] = self._tx.all(sql, {**self._values, **values, **_key(upper)})

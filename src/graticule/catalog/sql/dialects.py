@@ -95,8 +95,12 @@ class Dialect(Protocol):
         """Candidate rows: :coll, :cell, :low, :key_*, :limit."""
         ...
 
-    def of_cells(self, where: str) -> str:
-        """Candidate rows: :cells, :low, :key_*, :limit."""
+    def of_collections(self, where: str) -> str | None:
+        """Candidate rows, at most :limit of each collection: :colls, :lows, :key_*; None: one by one is as fast."""
+        ...
+
+    def of_cells(self, where: str, *, with_footprints: bool = False) -> str:
+        """Candidate rows, and WKB behind them: :cells, :low, :key_*, :limit."""
         ...
 
     def of_ids(self, where: str) -> str:
@@ -254,10 +258,14 @@ class SqliteDialect:
             SELECT {_ROW} FROM items i INDEXED BY i_cell
             WHERE i.coll = :coll AND i.cell = :cell AND i.t >= :low AND {_BELOW} {where} {_NEWEST}"""
 
-    def of_cells(self, where: str) -> str:
+    def of_collections(self, where: str) -> str | None:
+        """See `Dialect`."""
+        del where
+
+    def of_cells(self, where: str, *, with_footprints: bool = False) -> str:
         """See `Dialect`."""
         return f"""
-            SELECT {_ROW} FROM json_each(:cells) q CROSS JOIN items i INDEXED BY i_cell
+            SELECT {_ROW}{", i.wkb" if with_footprints else ""} FROM json_each(:cells) q CROSS JOIN items i INDEXED BY i_cell
             WHERE i.coll = (q.value >> {_CELL_BITS}) AND i.cell = (q.value & {_CELL_MASK})
               AND i.t >= :low AND {_BELOW} {where} {_NEWEST}"""
 
@@ -406,10 +414,17 @@ class PostgresDialect:
             SELECT {_ROW} FROM items i
             WHERE i.coll = :coll AND i.cell = :cell AND i.t >= :low AND {_BELOW} {where} {_NEWEST}"""
 
-    def of_cells(self, where: str) -> str:
+    def of_collections(self, where: str) -> str | None:
         """See `Dialect`."""
         return f"""
-            SELECT {_ROW} FROM unnest(:cells::int8[]) q(v) CROSS JOIN LATERAL (
+            SELECT {_ROW} FROM unnest(:colls::int8[], :lows::int8[]) q(coll, low) CROSS JOIN LATERAL (
+                SELECT * FROM items i
+                WHERE i.coll = q.coll AND i.t >= q.low AND {_BELOW} {where} {_NEWEST}) i"""
+
+    def of_cells(self, where: str, *, with_footprints: bool = False) -> str:
+        """See `Dialect`."""
+        return f"""
+            SELECT {_ROW}{", i.wkb" if with_footprints else ""} FROM unnest(:cells::int8[]) q(v) CROSS JOIN LATERAL (
                 SELECT * FROM items i
                 WHERE i.coll = (q.v >> {_CELL_BITS}) AND i.cell = (q.v & {_CELL_MASK})
                   AND i.t >= :low AND {_BELOW} {where} {_NEWEST}) i

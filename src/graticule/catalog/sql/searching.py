@@ -14,7 +14,7 @@ from graticule.catalog.sorting import Order, Place, find_sorted, order_of, place
 from graticule.catalog.sql.candidates import SqlCandidates, statistics_of
 from graticule.catalog.sql.dialects import Dialect
 from graticule.catalog.sql.filtering import Check, Conditions, compile_filter
-from graticule.catalog.sql.floors import Floors
+from graticule.catalog.sql.remembered import Remembered
 from graticule.catalog.sql.free_text import with_text
 from graticule.catalog.sql.ordering import SqlSortedCandidates, components_of
 from graticule.catalog.sql.queryables import Known, known
@@ -39,7 +39,7 @@ def answer(
     scan_limit: int,
     page_bytes: int = 20_000_000,
     strict: bool = False,
-    floors: Floors | None = None,
+    remembered: Remembered | None = None,
 ) -> ItemPage:
     """The page that a search asks for; it ends early, but with an item, before its items have more than `page_bytes`.
 
@@ -50,7 +50,7 @@ def answer(
     """
     plan = plan_of(tx, dialect, search, strict=strict)
     question, conditions, collections, order = plan.question, plan.conditions, plan.collections, plan.order
-    candidates = SqlCandidates(tx, dialect, question, conditions, floors)
+    candidates = SqlCandidates(tx, dialect, question, conditions, remembered)
     source = Source(tx, dialect, question, conditions, collections, candidates, order)
     scan = Scan(scan_limit)
     everything = few(candidates, question, collections, scan) if search.token is None and order is None else None

@@ -13,7 +13,7 @@ from graticule.catalog.searchable import PreparedItem, prepare_item
 from graticule.catalog.sql import queryables, sampling
 from graticule.catalog.sql.companions import COMPANIONS
 from graticule.catalog.sql.dialects import dialect_of
-from graticule.catalog.sql.floors import Floors
+from graticule.catalog.sql.remembered import Remembered
 from graticule.catalog.sql.wholes import declare, take_notice
 from graticule.catalog.sql.writing import ItemWriter, add_new
 from graticule.database import Connection, Database, ReadLimit, Row
@@ -62,7 +62,7 @@ class SqlCatalog:
         search that names a property which no collection declares is refused.
         """
         self._strict = strict_queryables
-        self._floors = Floors()
+        self._remembered = Remembered()
         self._on_stale = on_stale
         self._database = database
         self._dialect = dialect_of(database)
@@ -121,7 +121,7 @@ class SqlCatalog:
             scan_limit=self._scan_limit,
             page_bytes=self._page_bytes,
             strict=self._strict,
-            floors=self._floors,
+            remembered=self._remembered,
         )
         try:
             return await self._database.read(read, ReadLimit(self._search_timeout))
