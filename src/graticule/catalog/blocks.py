@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -23,21 +23,19 @@ Floats = NDArray[np.float64]
 class Blocks:
     """Counts of blocks."""
 
-    def __init__(self, rows: Sequence[Sequence[int]]) -> None:
+    def __init__(self, rows: NDArray[np.int64] | Sequence[Sequence[int]]) -> None:
         """Of rows (level of the cells, row and column of the block, number of items, least t0, greatest t1)."""
         self._rows: NDArray[np.int64] = np.array(rows, dtype=np.int64).reshape(-1, 6)
 
-    @classmethod
-    def of_all(cls, parts: Iterable[tuple[Blocks, float]]) -> Blocks:
-        """Several together, each with its numbers of items times a factor."""
-        all_of_them = cls(())
-        scaled = [all_of_them._rows]
-        for blocks, factor in parts:
-            rows = blocks._rows.copy()
-            rows[:, 3] = np.rint(rows[:, 3] * factor)
-            scaled.append(rows)
-        all_of_them._rows = np.concatenate(scaled)
-        return all_of_them
+    def times(self, factor: float) -> Blocks:
+        """With so many times as many items each."""
+        rows = self._rows.copy()
+        rows[:, 3] = np.rint(rows[:, 3] * factor)
+        return Blocks(rows)
+
+    def __add__(self, other: Blocks) -> Blocks:
+        """Of both."""
+        return Blocks(np.concatenate((self._rows, other._rows)))
 
     def about(self, region: Region) -> Callable[[int, int], float]:
         """About how many items meet the bounds of a region between two instants, if those of a block are spread evenly.
@@ -58,11 +56,13 @@ class Blocks:
 
 def _overlap(start: Floats, size: Floats, low: Floats, high: Floats) -> Floats:
     """The part of each interval that lies within bounds."""
-    return np.clip(np.minimum(start + size, high) - np.maximum(start, low), 0, None) / size
+    parts: Floats = np.clip(np.minimum(start + size, high) - np.maximum(start, low), 0, None) / size
+    return parts
 
 
 def _shares(first: int, last: int, t0: NDArray[Any], t1: NDArray[Any]) -> Floats:
     """The part of each time range that an interval overlaps."""
     lasting = np.maximum(t1 - t0, 1)
     shared = np.minimum(last, t1) - np.maximum(first, t0)
-    return np.where(shared < 0, 0.0, np.where(t1 > t0, shared / lasting, 1.0))
+    shares: Floats = np.where(shared < 0, 0.0, np.where(t1 > t0, shared / lasting, 1.0))
+    return shares

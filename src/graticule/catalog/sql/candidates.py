@@ -29,8 +29,8 @@ _BLOCKS: Final = f"""
         SELECT c.coll, c.level, ((c.cell >> 20) & 1048575) >> c.finer AS y, (c.cell & 1048575) >> c.finer AS x,
           c.n, c.t0, c.t1
         FROM (
-            SELECT g.coll, g.cell, g.cell >> 40 AS level, g.n, g.t0, g.t1,
-              CASE WHEN g.cell >> 40 > {BLOCK_LEVEL} THEN CAST((g.cell >> 40) - {BLOCK_LEVEL} AS INT) ELSE 0 END AS finer
+            SELECT g.coll, g.cell, g.cell >> 40 AS level, g.n, g.t0, g.t1, CASE WHEN g.cell >> 40 > {BLOCK_LEVEL}
+              THEN CAST((g.cell >> 40) - {BLOCK_LEVEL} AS INT) ELSE 0 END AS finer
             FROM grid g WHERE g.coll IN ({{colls}}) AND g.cell >= 0) c) b
     GROUP BY b.coll, b.level, b.y, b.x"""
 
@@ -90,7 +90,9 @@ class SqlCandidates:
         if together is None or self._of_one_value:
             return {coll: self.of_collection(coll, low, upper, limit) for coll, low in lows.items()}
         found: dict[int, list[Row]] = {coll: [] for coll in lows}
-        for row in self._read(together, upper, colls=list(lows), lows=list(lows.values()), limit=limit):
+        for row in self._read(
+            together, upper, colls=self._dialect.integers(lows), lows=self._dialect.integers(lows.values()), limit=limit
+        ):
             found[row[2]].append(row)
         return found
 
@@ -138,7 +140,8 @@ class SqlCandidates:
 
     def blocks(self, collections: Sequence[CollectionStatistics]) -> Blocks:
         """See `planning.Candidates`."""
-        return Blocks.of_all(self._remembered.blocks(collections, self._count_blocks))
+        remembered = self._remembered.blocks(collections, self._count_blocks)
+        return sum((blocks.times(factor) for blocks, factor in remembered), Blocks(()))
 
     def _count_blocks(self, colls: Sequence[int]) -> dict[int, Blocks]:
         rows: dict[int, list[Any]] = {coll: [] for coll in colls}

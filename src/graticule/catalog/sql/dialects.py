@@ -261,11 +261,13 @@ class SqliteDialect:
     def of_collections(self, where: str) -> str | None:
         """See `Dialect`."""
         del where
+        return None
 
     def of_cells(self, where: str, *, with_footprints: bool = False) -> str:
         """See `Dialect`."""
         return f"""
-            SELECT {_ROW}{", i.wkb" if with_footprints else ""} FROM json_each(:cells) q CROSS JOIN items i INDEXED BY i_cell
+            SELECT {_ROW}{", i.wkb" if with_footprints else ""}
+            FROM json_each(:cells) q CROSS JOIN items i INDEXED BY i_cell
             WHERE i.coll = (q.value >> {_CELL_BITS}) AND i.cell = (q.value & {_CELL_MASK})
               AND i.t >= :low AND {_BELOW} {where} {_NEWEST}"""
 
@@ -424,7 +426,8 @@ class PostgresDialect:
     def of_cells(self, where: str, *, with_footprints: bool = False) -> str:
         """See `Dialect`."""
         return f"""
-            SELECT {_ROW}{", i.wkb" if with_footprints else ""} FROM unnest(:cells::int8[]) q(v) CROSS JOIN LATERAL (
+            SELECT {_ROW}{", i.wkb" if with_footprints else ""}
+            FROM unnest(:cells::int8[]) q(v) CROSS JOIN LATERAL (
                 SELECT * FROM items i
                 WHERE i.coll = (q.v >> {_CELL_BITS}) AND i.cell = (q.v & {_CELL_MASK})
                   AND i.t >= :low AND {_BELOW} {where} {_NEWEST}) i
@@ -504,8 +507,8 @@ class PostgresDialect:
         return kind, value, in_order
 
     def integers(self, values: Iterable[int]) -> Any:
-        """An array."""
-        return list(values)
+        """An array, written out: the driver takes a microsecond for each number of a list."""
+        return f"{{{','.join(map(str, values))}}}"
 
     def texts(self, values: Sequence[str]) -> Any:
         """An array."""
@@ -513,16 +516,17 @@ class PostgresDialect:
 
     def packed_cells(self, cells: Iterable[tuple[int, int]]) -> Any:
         """An array of one integer each."""
-        return [coll << _CELL_BITS | cell for coll, cell in cells]
+        return self.integers(coll << _CELL_BITS | cell for coll, cell in cells)
 
     def cell_ranges(self, ranges: Sequence[tuple[int, CellRange]]) -> dict[str, Any]:
         """Five arrays."""
         columns = zip(*((coll, *cell_range) for coll, cell_range in ranges), strict=True)
-        return dict(zip(("colls", "first", "last", "west", "east"), map(list, columns), strict=True))
+        return dict(zip(("colls", "first", "last", "west", "east"), map(self.integers, columns), strict=True))
 
     def cell_counts(self, cells: Sequence[Sequence[int]]) -> dict[str, Any]:
         """Four arrays, or two."""
-        return dict(zip(("cells", "counts", "first", "last"), map(list, zip(*cells, strict=True)), strict=False))
+        columns = zip(*cells, strict=True)
+        return dict(zip(("cells", "counts", "first", "last"), map(self.integers, columns), strict=False))
 
     def new_keys(self, tx: Connection, count: int) -> Sequence[int]:
         """From the sequence of the table."""

@@ -14,10 +14,10 @@ from graticule.catalog.sorting import Order, Place, find_sorted, order_of, place
 from graticule.catalog.sql.candidates import SqlCandidates, statistics_of
 from graticule.catalog.sql.dialects import Dialect
 from graticule.catalog.sql.filtering import Check, Conditions, compile_filter
-from graticule.catalog.sql.remembered import Remembered
 from graticule.catalog.sql.free_text import with_text
 from graticule.catalog.sql.ordering import SqlSortedCandidates, components_of
 from graticule.catalog.sql.queryables import Known, known
+from graticule.catalog.sql.remembered import Remembered
 from graticule.catalog.tokens import decode_token, encode_token
 from graticule.catalog.values import BUILT_IN
 from graticule.database import Connection
