@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
 from graticule.database import Connection, Database, SqliteDatabase, passing_fault
+from graticule.database.connection import ReadLimit
 from graticule.database.sqlite import migrate
 from graticule.errors import SettingsError, Unavailable
 
@@ -207,3 +208,32 @@ def test_faults_that_pass_are_told_from_bugs() -> None:
     assert passing_fault(sqlite3.OperationalError("no such table: x")) is None
     assert passing_fault(PermissionError(13, "Permission denied")) is None
     assert passing_fault(ValueError("x")) is None
+
+
+def test_a_reader_takes_the_connection_that_was_used_last(database: Database) -> None:
+    if database.in_memory:
+        pytest.skip("in memory reads queue with the writes")
+    with database._reading(None) as one, database._reading(None) as other:
+        first, last = one.raw, other.raw
+        assert first is not last
+    for _ in range(3):
+        with database._reading(None) as again:
+            assert again.raw is first  # it came back last
+
+
+def test_an_answer_does_not_wait_for_the_end_of_its_transaction(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if database.in_memory:
+        pytest.skip("in memory reads queue with the writes")
+    told, reading = threading.Event(), database._reading
+
+    @contextmanager
+    def slow(limit: ReadLimit | None) -> Iterator[Connection]:
+        with reading(limit) as connection:
+            yield connection
+            assert told.wait(30)
+
+    monkeypatch.setattr(database, "_reading", slow)
+    assert database.read_now(lambda tx: tx.value("SELECT 1")) == 1
+    told.set()
