@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntFlag
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, Final, Literal, NamedTuple
 
 import orjson
@@ -115,7 +115,10 @@ def _properties(properties: Mapping[str, Any], keys: Mapping[str, Kind]) -> dict
         if kind == "range":
             if _is_value(value) and not isinstance(value, bool):
                 found[key] = value
-        elif values := [one for one in (value if isinstance(value, list) else [value])[:MAX_VALUES] if _is_value(one)]:
+        elif type(value) is not list:
+            if _is_value(value):
+                found[key] = [value]
+        elif values := [one for one in value[:MAX_VALUES] if _is_value(one)]:
             found[key] = values
     return found
 
@@ -141,8 +144,14 @@ class Share(NamedTuple):
     @classmethod
     def of(cls, facts: Facts, keys: Mapping[str, Kind]) -> Share:
         """The share of these facts, which were taken by these keys."""
-        ranged = [pair for pair in facts.properties.items() if not isinstance(pair[1], list)]
-        return cls(keys, facts.dumps(), tuple(_counted(facts)), tuple(ranged))
+        counted: list[tuple[str, str]] = []
+        ranged: list[tuple[str, Any]] = []
+        for pair in facts.properties.items():
+            if type(pair[1]) is list:
+                counted += _counted_in(*pair)
+            else:
+                ranged.append(pair)
+        return cls(keys, facts.dumps(), tuple(counted), tuple(ranged))
 
 
 @dataclass(slots=True)
@@ -169,14 +178,22 @@ class Bounds:
             if not isinstance(value, list):
                 self._stretch(key, value)
 
-    def add_shares(self, boxes: Iterable[Box], begin: int, end: int, shares: Iterable[Share]) -> None:
-        """Widen by items at once: their boxes, the earliest begin and the latest end, and their shares in order."""
-        for box in boxes:
-            self.south, self.north = _least(self.south, box.y0), _greatest(self.north, box.y1)
-            self._cover(box.x0, box.x1 - box.x0)
+    def add_shares(self, boxes: Sequence[Sequence[Any]], begin: int, end: int, shares: Iterable[Share]) -> None:
+        """Widen by items at once: the corners of their boxes, the earliest begin and the latest end, their shares."""
+        if boxes:
+            self.south = _least(self.south, min([box[1] for box in boxes]))
+            self.north = _greatest(self.north, max([box[3] for box in boxes]))
+            for box in boxes:
+                self._cover(box[0], box[2] - box[0])
         self.begin, self.end = _least(self.begin, begin), _greatest(self.end, end)
+        values: dict[str, list[Any]] = {}
         for share in shares:
             for key, value in share.ranged:
+                values.setdefault(key, []).append(value)
+        for key, those in values.items():
+            # Texts and numbers do not compare; of one kind, two are as good as all.
+            is_one_kind = len({isinstance(value, str) for value in those}) == 1
+            for value in (min(those), max(those)) if is_one_kind else those:
                 self._stretch(key, value)
 
     def join(self, other: Bounds) -> None:
@@ -266,8 +283,8 @@ class Whole:
     def count_shares(self, shares: Sequence[Share]) -> None:
         """Items were added: their number and their values. Their bounds are for `Bounds.add_shares`."""
         self.n += len(shares)
-        for counted, times in Counter([share.counted for share in shares]).items():
-            self._count(counted, times)
+        for pair, times in Counter(chain.from_iterable([share.counted for share in shares])).items():
+            self._count((pair,), times)
 
     def _count(self, counted: Iterable[tuple[str, str]], times: int) -> None:
         for key, text in counted:
@@ -320,8 +337,13 @@ def _greatest(a: int | None, b: int | None) -> int | None:
 def _counted(facts: Facts) -> Iterable[tuple[str, str]]:
     for key, values in facts.properties.items():
         if isinstance(values, list):
-            for text in (_text(values[0]),) if len(values) == 1 else {_text(value) for value in values}:
-                yield key, text
+            yield from _counted_in(key, values)
+
+
+def _counted_in(key: str, values: list[Any]) -> list[tuple[str, str]]:
+    if len(values) == 1:
+        return [(key, _text(values[0]))]
+    return [(key, text) for text in {_text(value) for value in values}]
 
 
 @lru_cache(maxsize=4096, typed=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+import os
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -84,9 +85,10 @@ def load(
     What is there already, exactly so, is passed over: after an interruption, run it again. Exit code 1 says that
     lines or rows were refused.
     """
+    _begin_helpers(source)
     from graticule.cli.logs import set_up_logging  # noqa: PLC0415 - not needed for `--help`
     from graticule.cli.progress import Display  # noqa: PLC0415
-    from graticule.ingestion.exchange import PgstacServer, PgstacSource, find_files  # noqa: PLC0415
+    from graticule.ingestion.exchange import find_files  # noqa: PLC0415
     from graticule.settings import load_settings  # noqa: PLC0415
 
     # JSON makes no cycles: to look for them among thousands of fresh objects costs more than all else of a load.
@@ -100,6 +102,8 @@ def load(
     if source is not None:
         files = find_files(source)
     elif from_pgstac is not None:
+        from graticule.ingestion.exchange import PgstacServer, PgstacSource  # noqa: PLC0415
+
         files = [PgstacSource(PgstacServer(from_pgstac), collection)]
 
     async def run(display: Display) -> Tally:
@@ -129,6 +133,17 @@ def load(
         tally = asyncio.run(run(display))
         display.note("done", _summary(tally), **dataclasses.asdict(tally))
     return 1 if tally.refused else 0
+
+
+def _begin_helpers(source: Path | None) -> None:
+    """For a large file, have what helpers need imported beside what this process imports."""
+    from graticule.ingestion.exchange.forking import LARGE, begin  # noqa: PLC0415 - not needed for `--help`
+
+    if source is None or os.cpu_count() == 1:
+        return
+    files = [source, *source.glob("*"), *source.glob("*/*")] if source.is_dir() else [source]
+    if any(file.is_file() and file.stat().st_size >= LARGE for file in files):
+        begin()
 
 
 def _tell(display: Display, refusal: Refusal) -> None:

@@ -245,6 +245,9 @@ class Database(ABC):
     def begin_bulk(self) -> None:  # noqa: B027 - nothing to do, where the server decides
         """Much will be written: what costs more the more often it is done is done less often. Durable as ever."""
 
+    def relieve_now(self) -> None:  # noqa: B027 - nothing to do, where the server does it
+        """During a bulk load, beside its writes: do what one of them would have to do sooner or later."""
+
     def end_bulk(self) -> None:  # noqa: B027 - as above
         """After `begin_bulk`: as it was before."""
 

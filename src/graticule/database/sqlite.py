@@ -24,7 +24,10 @@ _BUSY_PAUSE_SECONDS: Final = 0.0001
 _PROGRESS_STEPS: Final = 50_000
 #: Pages in the log after which a commit copies them to the database: SQLite's own number, and that of bulk loads.
 _PAGES: Final = 1_000
-_PAGES_IN_BULK: Final = 8_000
+_PAGES_IN_BULK: Final = 32_000
+#: Pages that a connection keeps in memory, kB. One that writes more of them in a transaction writes some twice.
+_CACHE_KB: Final = 16_000
+_CACHE_KB_IN_BULK: Final = 32_000
 #: What SQLite says of a file that no later try will open.
 _UNUSABLE: Final = frozenset(
     {
@@ -151,7 +154,7 @@ class SqliteDatabase(Database):
         _patiently(raw, "PRAGMA journal_mode=WAL")  # the first one changes the file, and SQLite itself does not wait
         raw.execute("PRAGMA synchronous=FULL")  # an answer of 202 survives a power cut
         raw.execute("PRAGMA foreign_keys=ON")
-        raw.execute("PRAGMA cache_size=-16000")
+        raw.execute(f"PRAGMA cache_size=-{_CACHE_KB}")
         raw.execute("PRAGMA mmap_size=2147483648")
         raw.execute("PRAGMA temp_store=MEMORY")
         return raw
@@ -214,16 +217,33 @@ class SqliteDatabase(Database):
     def begin_bulk(self) -> None:
         """See `Database`. Pages that are written again and again reach the database's file less often.
 
-        The log grows to 32 MB meanwhile. It is copied after a commit, when other processes may write again.
+        The log may grow to 130 MB meanwhile; the loader copies it as it goes (`relieve_now`).
         """
-        self.write_now(lambda tx: tx.command(f"PRAGMA wal_autocheckpoint={_PAGES_IN_BULK}"))
+
+        def begin(tx: Connection) -> None:
+            tx.command(f"PRAGMA wal_autocheckpoint={_PAGES_IN_BULK}")
+            tx.command(f"PRAGMA cache_size=-{_CACHE_KB_IN_BULK}")
+
+        self.write_now(begin)
 
     def end_bulk(self) -> None:
         """See `Database`."""
-        self.write_now(lambda tx: tx.command(f"PRAGMA wal_autocheckpoint={_PAGES}"))
+
+        def end(tx: Connection) -> None:
+            tx.command(f"PRAGMA wal_autocheckpoint={_PAGES}")
+            tx.command(f"PRAGMA cache_size=-{_CACHE_KB}")
+
+        self.write_now(end)
+        self.relieve_now()  # lest the next request of a server has to do it
+
+    def relieve_now(self) -> None:
+        """See `Database`. Copies what is in the log; others may write meanwhile, so the log only grows by it.
+
+        The commit that finds it too long has little left to copy, and the log begins anew.
+        """
         if self.path is not None:
             with closing(self._connect()) as raw:
-                raw.execute("PRAGMA wal_checkpoint(PASSIVE)")  # lest the next request of a server has to do it
+                raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _close(self) -> None:
         for raw in (*self._idle, self._raw):

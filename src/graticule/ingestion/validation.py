@@ -65,6 +65,24 @@ def check_collection(document: Any) -> Collection:
     return document  # type: ignore[return-value]  # a plain dict whose shape was just checked
 
 
+def is_sound(document: Any, collection_id: str, settings: Settings) -> bool:
+    """Does a document pass `check_shape` and `check_contents`, its size and its extensions aside?
+
+    The core schema says most of what they look for, and sooner. False says nothing: they then tell what is wrong.
+    """
+    if type(document) is not dict or document.get("collection") != collection_id:
+        return False
+    identity, assets = document.get("id"), document.get("assets")
+    return (
+        _can_be_id(identity, MAX_ITEM_ID)
+        and type(assets) is dict
+        and len(assets) <= settings.max_item_assets
+        and "" not in assets
+        and max(map(len, assets), default=0) <= MAX_ASSET_KEY
+        and schemas.keeps_core(document)
+    )
+
+
 def check_shape(document: Any, collection_id: str) -> Item:
     """A Feature with the members of an Item, of the collection that it is posted to.
 
@@ -154,6 +172,16 @@ def _short(value: object) -> str:
     return "an object" if isinstance(value, dict) else "a list"
 
 
+def _can_be_id(identity: object, longest: int) -> bool:
+    # A slash or a control character cannot stand in one path segment of a URL; dots alone would be a relative path.
+    return (
+        isinstance(identity, str)
+        and 0 < len(identity) <= longest
+        and not ("/" in identity or "\\" in identity or identity in {".", ".."})
+        and identity.isprintable()
+    )
+
+
 def _check_id(identity: object, kind: str, longest: int) -> None:
     if not isinstance(identity, str) or not identity:
         raise InvalidInputData(f"The {kind}'s 'id' must be text that is not empty.", target="id")
@@ -161,8 +189,7 @@ def _check_id(identity: object, kind: str, longest: int) -> None:
         raise InvalidInputData(
             f"The {kind}'s 'id' has {len(identity)} characters; at most {longest} are allowed.", target="id"
         )
-    # A slash or a control character cannot stand in one path segment of a URL; dots alone would be a relative path.
-    if "/" in identity or "\\" in identity or not identity.isprintable() or identity in {".", ".."}:
+    if not _can_be_id(identity, longest):
         raise InvalidInputData(
             f"The {kind}'s 'id' {identity!r} has a character that no URL segment can carry:"
             " use letters, digits and -_.,+()",

@@ -6,8 +6,10 @@ Microseconds are the resolution everywhere in the catalog; digits beyond are cut
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from graticule.errors import InvalidParameter
@@ -38,12 +40,19 @@ class TimeInterval:
 
 def now_us() -> int:
     """The time now, microseconds since 1970 UTC."""
-    return int(datetime.now(UTC).timestamp() * _SECOND)
+    return time.time_ns() // 1_000
 
 
 def rfc3339(us: int) -> str:
     """Microseconds since 1970 as RFC 3339 text: six fractional digits and ``Z``, as the contract has it everywhere."""
-    return datetime.fromtimestamp(us / _SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    seconds, rest = divmod(us, _SECOND)
+    return f"{_to_the_second(seconds)}.{rest:06d}Z"
+
+
+@lru_cache(maxsize=256)
+def _to_the_second(seconds: int) -> str:
+    """Documents that are written together mostly differ in what follows."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def parse_instant(text: str, *, allow_space: bool = False) -> int:
@@ -57,7 +66,7 @@ def parse_instant(text: str, *, allow_space: bool = False) -> int:
     match = _INSTANT.fullmatch(text)
     if match is None or (match[4] == " " and not allow_space):
         raise ValueError("is not an RFC 3339 date-time with a time zone")
-    year, month, day, hour, minute, second = (int(match[i]) for i in (1, 2, 3, 5, 6, 7))
+    year, month, day, hour, minute, second = map(int, match.group(1, 2, 3, 5, 6, 7))
     leap = second == 60  # a leap second has no place of its own: it counts as the next second
     fraction = int((match[8] or "")[:6].ljust(6, "0"))
     offset = 0

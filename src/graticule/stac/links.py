@@ -27,8 +27,9 @@ SERVER_RELATIONS = frozenset({"self", "root", "parent", "collection", "items", Q
 def stored_form(document: JsonObject) -> JsonObject:
     """An Item or Collection as it is stored: type and foreign links first, everything else as it came."""
     links = [link for link in document.get("links") or () if link.get("rel") not in SERVER_RELATIONS]
-    rest = {name: value for name, value in document.items() if name not in {"type", "links"}}
-    return {"type": document["type"], "links": links, **rest}
+    form = {"type": None, "links": None, **document}  # these two first, whatever their place in the document
+    form["links"] = links
+    return form
 
 
 def with_links(stored: bytes, links: Iterable[Link]) -> bytes:

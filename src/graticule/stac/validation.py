@@ -25,6 +25,9 @@ MOST_FAULTS: Final = 10
 
 _ITEM: Final = "https://schemas.stacspec.org/v{}/item-spec/json-schema/item.json"
 _VERSIONS: Final = {"1.0.": "1.0.0", "1.1.": "1.1.0"}
+_BUNDLED: Final = frozenset(_VERSIONS.values())
+#: What the schema wants of an Item in a collection, and the catalog adds.
+_COLLECTION_LINK: Final = {"rel": "collection", "href": "."}
 _VERSIONED: Final = re.compile(r"(https://[^?#]+?)/v(\d+)\.(\d+)\.(\d+)/schema\.json")
 _LONGEST_SHOWN: Final = 60
 _VALUE: Final = "the value"
@@ -46,6 +49,18 @@ class Fault:
         return f"{self.path or 'the Item'}: {self.message} ({self.rule})"
 
 
+def keeps_core(item: Mapping[str, Any]) -> bool:
+    """Is this surely a valid Item? False where it names no version, or is of one that is not bundled exactly.
+
+    As `core_faults` it is judged as it would be published, but nothing is made up for members that it lacks.
+    """
+    version = item.get("stac_version")
+    if not isinstance(version, str) or version not in _BUNDLED or type(item.get("links")) is not list:
+        return False
+    published = {**item, "links": [*item["links"], _COLLECTION_LINK]}
+    return bool(_validator(_ITEM.format(version)).is_valid(published))
+
+
 def core_faults(item: Mapping[str, Any]) -> list[Fault]:
     """What the core specification of the Item's version forbids, at most `MOST_FAULTS`.
 
@@ -61,7 +76,7 @@ def core_faults(item: Mapping[str, Any]) -> list[Fault]:
         **item,
         "stac_version": known,
         "collection": item.get("collection") or "collection",
-        "links": [*links, {"rel": "collection", "href": "."}] if isinstance(links, list) else links,
+        "links": [*links, _COLLECTION_LINK] if isinstance(links, list) else links,
         "assets": item.get("assets") or {},
     }
     return _faults(_ITEM.format(known), published, f"STAC {known} item")

@@ -12,10 +12,8 @@ import re
 from datetime import timedelta
 from typing import Final
 
-import aiohttp
 import obstore
 from obstore.store import AzureStore, S3Store
-from yarl import URL
 
 from graticule.storage.buckets import Bucket, reason
 
@@ -30,7 +28,8 @@ _AZURE: Final = re.compile(
     r"^https://[a-z0-9-]+\.blob\.(core\.(windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)|storage\.azure\.net)/"
 )
 _LIFE: Final = timedelta(minutes=15)
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=300, connect=5)
+_TIMEOUT_SECONDS: Final = 300
+_CONNECT_SECONDS: Final = 5
 
 
 def may_fetch(bucket: Bucket, origin: str) -> bool:
@@ -76,11 +75,15 @@ async def from_url(bucket: Bucket, name: str, origin: str, size: int) -> bool:
     """
     if not isinstance(bucket.store, AzureStore) or size > _MOST_AZURE:
         return False
+    import aiohttp  # noqa: PLC0415 - slow to import, and most assets are copied otherwise
+    from yarl import URL  # noqa: PLC0415 - as above
+
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS)
     headers = {"x-ms-copy-source": origin, "x-ms-requires-sync": "true", "x-ms-version": "2023-11-03"}
     try:
         address = await obstore.sign_async(bucket.store, "PUT", name, _LIFE)
         async with (
-            aiohttp.ClientSession(timeout=_TIMEOUT) as session,
+            aiohttp.ClientSession(timeout=timeout) as session,
             session.put(URL(address, encoded=True), headers=headers, allow_redirects=False) as response,
         ):
             done = response.status == 202 and response.headers.get("x-ms-copy-status", "success") == "success"

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from graticule.ingestion.exchange import Loader, Refusal, Tally, find_files, helpers
-from graticule.ingestion.exchange.files import SourceFile, read_lines
+from graticule.ingestion.exchange.files import Size, SourceFile
 from graticule.ingestion.exchange.helpers import Gate, Helpers
 from graticule.ingestion.exchange.preparing import Ready, Rules
 from graticule.services import Services, open_services
@@ -23,11 +23,14 @@ from graticule.storage import ManagedHrefs
 from ingestion.exchange.documents import collection, item, write
 
 BASE = "http://127.0.0.1:8080"
+#: Two or three of the items here; some have more.
+CHUNK_BYTES = 1_000
 
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(helpers, "_CHUNK", 3)
+    monkeypatch.setattr(helpers, "_CHUNK", Size(3, CHUNK_BYTES))
+    monkeypatch.setattr(helpers, "_CHUNK_ALONE", Size(3, CHUNK_BYTES))
     monkeypatch.setattr(helpers, "_ALONE", 1)
     monkeypatch.setattr(helpers, "_MEANWHILE", 0)
 
@@ -78,7 +81,7 @@ async def all_documents(services: Services) -> dict[str, Any]:
 
 async def test_helpers_change_nothing_but_the_time(tmp_path: Path) -> None:
     path = write(tmp_path / "all.ndjson", documents())
-    path.write_bytes(path.read_bytes() + b"{no json\n" + b" " * 30_000 + b"x\n" + json.dumps(item(900)).encode())
+    path.write_bytes(path.read_bytes() + b"\n \n{no json\n" + b" " * 30_000 + b"x\n" + json.dumps(item(900)).encode())
     alone = await loaded(tmp_path / "alone", path, 0)
     helped = await loaded(tmp_path / "helped", path, 2)
     assert helped == alone
@@ -86,9 +89,8 @@ async def test_helpers_change_nothing_but_the_time(tmp_path: Path) -> None:
     assert {code for _, _, code, _ in alone[1]} >= {"ItemSizeExceeded", "InvalidInputData", "StacValidationFailed"}
 
 
-def lines(tmp_path: Path, count: int) -> Any:
-    path = write(tmp_path / "items.ndjson", [item(number) for number in range(count)])
-    return read_lines(SourceFile(path), 100_000)
+def items(tmp_path: Path, count: int) -> SourceFile:
+    return SourceFile(write(tmp_path / "items.ndjson", [item(number) for number in range(count)]))
 
 
 def rules(tmp_path: Path) -> Rules:
@@ -97,7 +99,7 @@ def rules(tmp_path: Path) -> Rules:
 
 def test_helpers_prepare_most_of_a_large_file(tmp_path: Path) -> None:
     with Helpers(rules(tmp_path), 1) as pool:
-        found = [outcome for _, outcome in pool.prepare(lines(tmp_path, 50))]
+        found = [outcome for _, outcome in pool.prepare(items(tmp_path, 50))]
     ready = [outcome for outcome in found if not isinstance(outcome, Gate)]
     assert all(isinstance(outcome, Ready) for outcome in ready)
     # An item from a helper comes as bytes, and is read again when somebody asks for it.
@@ -108,7 +110,7 @@ def test_helpers_prepare_most_of_a_large_file(tmp_path: Path) -> None:
 
 def test_a_helper_that_is_ended_ends_the_load(tmp_path: Path) -> None:
     with Helpers(rules(tmp_path), 1) as pool:
-        outcomes = pool.prepare(lines(tmp_path, 400))
+        outcomes = pool.prepare(items(tmp_path, 400))
         for _ in range(10):
             next(outcomes)
         assert pool._pool is not None
@@ -119,5 +121,5 @@ def test_a_helper_that_is_ended_ends_the_load(tmp_path: Path) -> None:
 
 def test_a_small_load_starts_no_process(tmp_path: Path) -> None:
     with Helpers(rules(tmp_path), 1) as pool:
-        assert len(list(pool.prepare(lines(tmp_path, 2)))) == 2
+        assert len(list(pool.prepare(items(tmp_path, 2)))) == 2
         assert pool._pool is None

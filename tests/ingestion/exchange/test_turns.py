@@ -15,6 +15,7 @@ import pytest
 from graticule.database import Connection, Database, open_database
 from graticule.database.sqlite import SqliteConnection
 from graticule.ingestion.exchange import IfPresent, Loader, Refusal, Tally, find_files, helpers
+from graticule.ingestion.exchange.files import Bundle, Line, Size
 from graticule.ingestion.exchange.helper import Done, Helper, unpacked
 from graticule.ingestion.exchange.preparing import Ready, Rules
 from graticule.ingestion.exchange.turns import Turns
@@ -37,7 +38,9 @@ TABLES = {
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(helpers, "_CHUNK", CHUNK)
+    size = Size(CHUNK, CHUNK * 480)
+    monkeypatch.setattr(helpers, "_CHUNK", size)
+    monkeypatch.setattr(helpers, "_CHUNK_ALONE", size)
     monkeypatch.setattr(helpers, "_ALONE", 1)
     monkeypatch.setattr(helpers, "_MEANWHILE", 0)
 
@@ -206,13 +209,13 @@ async def test_a_helper_hands_back_what_it_cannot_write(
 
         monkeypatch.setattr(SqliteConnection, "insert", fail)
     texts = [orjson.dumps(item(number)) for number in range(100, 103)]
-    answer = helper.work(0, texts, write=True)
+    answer = helper.work(0, Bundle([Line(1, text, 0) for text in texts]), write=True)
     count = helper._database.read_now(lambda tx: tx.value("SELECT count(*) FROM items WHERE id LIKE 'item-00010%'"))
     told = helper._database.read_now(lambda tx: tx.value("SELECT sum(told) FROM collection_facts"))
     helper._database.close()
     assert told == 0  # nobody was told, as no job was made
     if trouble == "nothing":
-        assert answer == Done(3, [])
+        assert answer == Done(3, [], 0)
         assert count == 3
         assert turns.wait(1)
     else:

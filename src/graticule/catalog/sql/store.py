@@ -233,6 +233,11 @@ class SqlCatalog:
         coll = self._number(tx, collection_id)
         return coll is not None and queryables.declare(tx, coll, name, indexed=indexed)
 
+    def has_indexes(self, tx: Connection, collection_id: str) -> bool:
+        """Are there indexes of declared queryables, or are some being built?"""
+        coll = self._number(tx, collection_id)
+        return coll is not None and bool(queryables.indexed_names(tx, coll))
+
     def withdraw_queryable(self, tx: Connection, collection_id: str, name: str) -> bool:
         """See `Catalog.withdraw_queryable`."""
         coll = self._number(tx, collection_id)

@@ -59,8 +59,8 @@ class _Row:
 
     def added_at_once(self, items: Sequence[PreparedItem], shares: Sequence[Share]) -> None:
         columns = [item.columns for item in items]
-        boxes = [box for one in columns if (box := one.box) is not None]
-        begin, end = min(one.t for one in columns), max(one.te for one in columns)
+        boxes = [one[4:8] for one in columns if one.wkb is not None]
+        begin, end = min([one.t for one in columns]), max([one.te for one in columns])
         self.whole.count_shares(shares)
         self.whole.bounds.add_shares(boxes, begin, end, shares)
         if self.since is not None:
@@ -94,7 +94,7 @@ class Wholes:
     ) -> None:
         """Widen the whole."""
         row = _row(tx, coll)
-        shares = [_share(item, row.keys) for item in items]
+        shares = _shares(items, row.keys)
         row.added_at_once(items, shares)
         facts = [(coll, pk, share.stored) for pk, share in zip(pks, shares, strict=True)]
         tx.insert("item_facts", ("coll", "pk", "facts"), facts)
@@ -115,13 +115,18 @@ class Wholes:
             tx.execute(f"DELETE FROM {table} WHERE coll = :coll", {"coll": coll})
 
 
-def _share(item: PreparedItem, keys: dict[str, Kind]) -> Share:
+def _shares(items: Sequence[PreparedItem], keys: dict[str, Kind]) -> list[Share]:
     """What was prepared, or if that was done by other keys, the same by these."""
-    share = item.share
-    if share is not None and (share.keys is keys or share.keys == keys):
-        return share
-    columns = item.columns
-    return Share.of(Facts.of_row(columns.box, columns.t, columns.te, item.item["properties"], keys), keys)
+    found, last, is_same = [], None, False
+    for item in items:
+        share = item.share
+        if share is not None and share.keys is not last:
+            last, is_same = share.keys, share.keys == keys
+        if share is None or not is_same:
+            one = item.columns
+            share = Share.of(Facts.of_row(one.box, one.t, one.te, item.item["properties"], keys), keys)
+        found.append(share)
+    return found
 
 
 def _row(tx: Connection, coll: int) -> _Row:

@@ -114,13 +114,18 @@ def _insert(tx: Connection, dialect: Dialect, groups: Sequence[tuple[int, Sequen
 def _count(tx: Connection, dialect: Dialect, coll: int, rows: Sequence[Searchable]) -> None:
     """Count new items in the grid and in the collection."""
     cells: dict[int, list[int]] = {}
-    levels = 0
     for row in rows:
-        levels |= 0 if row.cell == NOWHERE else 1 << level_of(row.cell)
-        cell = cells.setdefault(row.cell, [row.cell, 0, row.t, row.te])
+        number, t, te = row[:3]
+        cell = cells.get(number)
+        if cell is None:
+            cells[number] = [number, 1, t, te]
+            continue
         cell[1] += 1
-        cell[2] = min(cell[2], row.t)
-        cell[3] = max(cell[3], row.te)
+        cell[2] = min(cell[2], t)
+        cell[3] = max(cell[3], te)
+    levels = 0
+    for number in cells:
+        levels |= 0 if number == NOWHERE else 1 << level_of(number)
     counts = dialect.cell_counts([cells[cell] for cell in sorted(cells)])
     tx.execute(dialect.count_cells, {"coll": coll, **counts})
     tx.execute(
@@ -128,9 +133,9 @@ def _count(tx: Connection, dialect: Dialect, coll: int, rows: Sequence[Searchabl
         {
             "coll": coll,
             "n": len(rows),
-            "t0": min(row.t for row in rows),
-            "t1": max(row.te for row in rows),
-            "maxdur": max(row.te - row.t for row in rows),
+            "t0": min(cell[2] for cell in cells.values()),
+            "t1": max(cell[3] for cell in cells.values()),
+            "maxdur": max([row[2] - row[1] for row in rows]),
             "levels": levels,
         },
     )

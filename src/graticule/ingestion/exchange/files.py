@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final, NamedTuple, Self
 
 import orjson
 
@@ -53,17 +53,32 @@ class SourceFile:
         """Does it hold one document, over however many lines?"""
         return self.path is not None and self.path.suffix == ".json"
 
+    @property
+    def can_be_cut(self) -> bool:
+        """Can its parts be read by themselves, each from the beginning of a line?"""
+        return self.path is not None and self.path.is_file() and not self.is_one_document
+
     def belongs_to(self, before: SourceFile) -> bool:
         """Are these the items of the collection that the file before describes?"""
         return self.path is not None and before.path == self.path.with_name(COLLECTION_FILE)
 
     def lines(self, longest: int) -> Iterator[Line]:
         """Its documents; of one longer than `longest` bytes only the number. Other sources have their own."""
-        return _text_lines(self, longest)
+        with _opened(self) as stream:
+            if self.is_one_document:
+                text = stream.read(longest + 1)
+                yield Line(1, _stripped(text) if len(text) <= longest else None, len(text))
+            else:
+                yield from (line for line in _lines_of(stream, longest) if line.text != b"")
+
+    def chunks(self, longest: int, size: Callable[[], Size]) -> Iterator[Chunk]:
+        """Its documents, so many at a time: `size` is asked before every chunk."""
+        if self.path is not None and self.can_be_cut:
+            return _parts(self.path, longest, size)
+        return _bundles(self.lines(longest), size)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line that is not blank, or a row."""
 
     #: From 1; 0: what a file says of itself.
@@ -74,29 +89,93 @@ class Line:
     offset: int
 
 
-def read_lines(file: SourceFile, longest: int) -> Iterator[Line]:
-    """The lines of a file; of one longer than `longest` bytes only the number."""
-    return file.lines(longest)
+class Size(NamedTuple):
+    """Of a chunk, at most, but for its last document."""
+
+    #: Documents; the parts of a file are measured by their bytes alone.
+    lines: int
+    size_bytes: int
 
 
-def _text_lines(file: SourceFile, longest: int) -> Iterator[Line]:
-    with _opened(file) as stream:
-        if file.is_one_document:
-            text = stream.read(longest + 1)
-            yield Line(1, _stripped(text) if len(text) <= longest else None, len(text))
-            return
-        offset = number = 0
-        while line := stream.readline(longest + 1):
-            number += 1
-            offset += len(line)
-            if len(line) > longest and not line.endswith(b"\n"):
-                while rest := stream.readline(_CHUNK):
-                    offset += len(rest)
-                    if rest.endswith(b"\n"):
-                        break
-                yield Line(number, None, offset)
-            elif text := _stripped(line):
-                yield Line(number, text, offset)
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Whole lines of a file, which are read where they are needed: only the place travels to another process."""
+
+    path: Path
+    begin: int
+    end: int
+
+    def read(self, longest: int) -> tuple[list[Line], int]:
+        """Its lines, numbered from 1; and how much must be added to the numbers of what follows."""
+        with self.path.open("rb", buffering=_CHUNK) as stream:
+            stream.seek(self.begin)
+            lines = list(_lines_of(stream, longest, self.begin, self.end))
+        return [line for line in lines if line.text != b""], lines[-1].number if lines else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Lines that cannot be read a second time, with the numbers that they have in their source."""
+
+    given: list[Line]
+
+    @property
+    def end(self) -> int:
+        """Bytes of the source up to the end of its last line."""
+        return self.given[-1].offset
+
+    def read(self, longest: int) -> tuple[list[Line], int]:
+        """As `Part.read`. Its numbers are those of the source: nothing is to be added to the next ones."""
+        del longest  # they were measured when they were read
+        return self.given, 0
+
+
+Chunk = Part | Bundle
+
+
+def _parts(path: Path, longest: int, size: Callable[[], Size]) -> Iterator[Part]:
+    begin, whole = 0, path.stat().st_size
+    with path.open("rb") as stream:
+        while begin < whole:
+            end = min(begin + size().size_bytes, whole)
+            stream.seek(end - 1)
+            end -= 1
+            # A line that is too long ends where it ends: whoever reads the part passes over it.
+            while rest := stream.readline(max(longest, _CHUNK)):
+                end += len(rest)
+                if rest.endswith(b"\n"):
+                    break
+            yield Part(path, begin, end)
+            begin = end
+
+
+def _bundles(lines: Iterator[Line], size: Callable[[], Size]) -> Iterator[Bundle]:
+    given: list[Line] = []
+    length, most = 0, size()
+    for line in lines:
+        given.append(line)
+        length += len(line.text or b"")
+        if len(given) >= most.lines or length >= most.size_bytes:
+            yield Bundle(given)
+            given, length, most = [], 0, size()
+    if given:
+        yield Bundle(given)
+
+
+def _lines_of(stream: IO[bytes], longest: int, offset: int = 0, end: int | None = None) -> Iterator[Line]:
+    """The lines of a stream that is at `offset`, up to its end or to `end`; blank ones are empty texts."""
+    number = 0
+    while (end is None or offset < end) and (line := stream.readline(longest + 1)):
+        number += 1
+        offset += len(line)
+        if len(line) > longest and not line.endswith(b"\n"):
+            while rest := stream.readline(_CHUNK):
+                offset += len(rest)
+                if rest.endswith(b"\n"):
+                    break
+            yield Line(number, None, offset)
+        else:
+            yield Line(number, _stripped(line), offset)
 
 
 @contextmanager

@@ -46,6 +46,11 @@ def require_pyarrow() -> None:
 class ParquetSource(SourceFile):
     """A file of stac-geoparquet to load, by whichever program."""
 
+    @property
+    def can_be_cut(self) -> bool:
+        """Rows are read in order."""
+        return False
+
     def lines(self, longest: int) -> Iterator[Line]:
         """Collections of the file's metadata (number 0), then its rows, numbered from 1.
 

@@ -22,6 +22,7 @@ from graticule.catalog.searchable import Searchable
 from graticule.catalog.wholes import DEFAULT_KEYS, Kind, Share, keys_of
 from graticule.database import Connection, Database, database_errors, open_database
 from graticule.errors import IngestionError, RequestError, SettingsError, Unavailable
+from graticule.ingestion.exchange.files import Chunk, Line
 from graticule.ingestion.exchange.preparing import Described, Open, Outcome, Ready, Rules, prepare_lines
 from graticule.ingestion.exchange.turns import Turns
 
@@ -33,8 +34,10 @@ class Done(NamedTuple):
     """The items of a chunk are written."""
 
     loaded: int
-    #: The lines that hold none, by their places in the chunk.
-    others: list[tuple[int, Outcome]]
+    #: The lines that hold none, without their texts.
+    others: Sequence[tuple[Line, Outcome | None]]
+    #: What must be added to the numbers of the lines that follow.
+    numbers: int
 
 
 class _NotForUs(Exception):
@@ -51,18 +54,27 @@ class Helper:
         self._database: Database | None = None
         self._catalog: SqlCatalog | None = None
         self._keys: dict[str, Mapping[str, Kind]] = {}
+        #: Collections with indexes of declared queryables, for which documents are read as they are written.
+        self._indexed: set[str] = set()
         self._chunks_done = 0
         if turns is not None:
             self._open()
 
-    def work(self, number: int, texts: Sequence[bytes], *, write: bool) -> Done | list[Any]:
+    def work(self, number: int, chunk: Chunk, *, write: bool) -> Done | list[Any]:
         """Prepare this chunk, and write it if asked to; else its packed outcomes."""
         self._chunks_done += 1
         if self._chunks_done % _CHUNKS_PER_COLLECTION == 0:
             gc.collect()
-        outcomes = list(prepare_lines(self._rules, texts, self._keys_of))
-        if write and self._catalog is not None and (done := self._write(number, outcomes)) is not None:
-            return done
+        lines, numbers = chunk.read(self._rules.longest)
+        outcomes = []
+        for outcome in prepare_lines(self._rules, (line.text for line in lines), self._keys_of):
+            if isinstance(outcome, Ready) and outcome.collection_id not in self._indexed:
+                outcome.prepared.let_go()
+            outcomes.append(outcome)
+        if write and self._catalog is not None and self._write(number, outcomes):
+            found = zip(lines, outcomes, strict=True)
+            others = [(line._replace(text=None), one) for line, one in found if not isinstance(one, Ready)]
+            return Done(len(outcomes) - len(others), others, numbers)
         # What is one object is sent once, and most items of a chunk have the same values to count.
         once: dict[Any, Any] = {}
         return [packed(outcome, once) for outcome in outcomes]
@@ -80,28 +92,29 @@ class Helper:
         keys = self._keys.get(collection_id)
         if keys is None and self._database is not None and (catalog := self._catalog) is not None:
             with suppress(*database_errors()):  # the writer meets it too
-                record = self._database.read_now(lambda tx: catalog.collection_in(tx, collection_id))
+                record, has_indexes = self._database.read_now(
+                    lambda tx: (catalog.collection_in(tx, collection_id), catalog.has_indexes(tx, collection_id))
+                )
                 if record is not None:
                     keys = self._keys[collection_id] = keys_of(orjson.loads(record.doc))
+                    self._indexed.update([collection_id] if has_indexes else [])
         return DEFAULT_KEYS if keys is None else keys
 
-    def _write(self, number: int, outcomes: Sequence[Outcome]) -> Done | None:
-        if any(isinstance(outcome, Open | Described) for outcome in outcomes):
-            return None
+    def _write(self, number: int, outcomes: Sequence[Outcome | None]) -> bool:
+        """Add the items; False: the loader has to look at this chunk."""
         items: dict[str, list[PreparedItem]] = {}
-        others: list[tuple[int, Outcome]] = []
-        for place, outcome in enumerate(outcomes):
+        for outcome in outcomes:
             if isinstance(outcome, Ready):
                 items.setdefault(outcome.collection_id, []).append(outcome.prepared)
-            else:
-                others.append((place, outcome))
+            elif isinstance(outcome, Open | Described):
+                return False
         assert self._turns is not None
         if not self._turns.wait(number):
-            return None
+            return False
         if items and not self._add(items):
-            return None
+            return False
         self._turns.give(number + 1)
-        return Done(len(outcomes) - len(others), others)
+        return True
 
     def _add(self, items: Mapping[str, Sequence[PreparedItem]]) -> bool:
         assert self._database is not None
@@ -144,10 +157,10 @@ def say_hello() -> None:
     """The first work of a helper that has started."""
 
 
-def work(number: int, texts: Sequence[bytes], write: bool) -> Done | list[Any]:
+def work(number: int, chunk: Chunk, write: bool) -> Done | list[Any]:
     """See `Helper.work`."""
     assert _helper is not None
-    return _helper.work(number, texts, write=write)
+    return _helper.work(number, chunk, write=write)
 
 
 def _end_with_parent() -> None:
@@ -160,7 +173,7 @@ def _end_with_parent() -> None:
 # --- on the way: plain tuples, which are pickled several times faster than the dataclasses
 
 
-def packed(outcome: Outcome, once: dict[Any, Any]) -> Any:
+def packed(outcome: Outcome | None, once: dict[Any, Any]) -> Any:
     """An outcome as it is sent; `once` holds what several share."""
     if not isinstance(outcome, Ready):
         return outcome
@@ -172,10 +185,10 @@ def packed(outcome: Outcome, once: dict[Any, Any]) -> Any:
     return (outcome.collection_id, outcome.added, tuple(prepared.columns), prepared.doc, prepared.text, share)
 
 
-def unpacked(answer: Any) -> Outcome:
+def unpacked(answer: Any) -> Outcome | None:
     """An outcome as it was before it was sent."""
     if type(answer) is not tuple:
-        outcome: Outcome = answer
+        outcome: Outcome | None = answer
         return outcome
     collection_id, added, columns, doc, text, share = answer
     share = None if share is None else Share._make(share)

@@ -9,27 +9,26 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Final, Self
 
-from graticule.ingestion.exchange import helper
-from graticule.ingestion.exchange.files import Line
+from graticule.ingestion.exchange import forking, helper
+from graticule.ingestion.exchange.files import Chunk, Line, Size, SourceFile
 from graticule.ingestion.exchange.helper import Done
 from graticule.ingestion.exchange.preparing import Outcome, Rules, prepare_lines
 from graticule.ingestion.exchange.turns import Turns
 from graticule.settings import cores
 
-#: Lines and bytes that are handed over at a time: what one transaction takes.
-_CHUNK: Final = 500
-_CHUNK_BYTES: Final = 5_000_000
-#: Lines of a chunk that is prepared here.
-_CHUNK_ALONE: Final = 100
-#: Chunks that are prepared here before helpers are started.
+#: What is handed over at a time, and written by one transaction.
+_CHUNK: Final = Size(1_000, 6_000_000)
+#: A chunk that is prepared here.
+_CHUNK_ALONE: Final = Size(100, 800_000)
+#: Chunks that are prepared here before helpers are started, unless the file is known to be large.
 _ALONE: Final = 10
-#: And at most so many more while the helpers start, which takes about a second.
+#: And at most so many more while the helpers start.
 _MEANWHILE: Final = 100
 #: Chunks per helper that are under way.
 _AHEAD: Final = 2
@@ -51,6 +50,9 @@ class Gate:
 
 
 Found = tuple[Line, Outcome | Written | Gate | None]
+
+#: Where word of helpers comes from.
+_NOWHERE: Final = Line(0, None, 0)
 
 
 def helpers_of_this_machine() -> int:
@@ -80,12 +82,14 @@ class Helpers:
         self._rules = rules
         self._count = helpers_of_this_machine() if count is None else count
         self._may_write = may_write
-        # Not forked: this process has threads, and a database open.
-        self._context = multiprocessing.get_context("spawn")
+        self._context = multiprocessing.get_context("forkserver")
         self._turns = Turns(self._context) if write and self._count > 0 else None
         self._pool: ProcessPoolExecutor | None = None
         self._done_alone = 0
         self._number = 0
+        self._size = _CHUNK_ALONE
+        #: What is added to the numbers that lines have in their chunk.
+        self._before = 0
 
     def __enter__(self) -> Self:
         return self
@@ -107,91 +111,74 @@ class Helpers:
         if self._turns is not None:
             self._turns.give(gate.number)
 
-    def prepare(self, lines: Iterable[Line]) -> Generator[Found]:
-        """Each line with what becomes of it; None for one that is longer than allowed.
+    def prepare(self, file: SourceFile) -> Generator[Found]:
+        """Each document of a file with what becomes of it; None for one that is longer than allowed.
 
         Where a helper has written a chunk, its items are left out, and the last line of it comes with `Written`.
 
         Raises:
             BrokenProcessPool: a helper was ended from outside.
         """
-        lines = iter(lines)
-        alone = _chunks(lines, min(_CHUNK_ALONE, _CHUNK))
+        self._size, self._before = _CHUNK_ALONE, 0
+        chunks = iter(file.chunks(self._rules.longest, lambda: self._size))
+        if self._count > 0 and file.can_be_cut and file.size >= forking.LARGE:
+            self._done_alone = max(self._done_alone, _ALONE)
         while self._count <= 0 or self._done_alone < _ALONE:
-            if (chunk := next(alone, None)) is None:
+            if (chunk := next(chunks, None)) is None:
                 return
             yield from self._alone(chunk)
-        if (first := next(lines, None)) is None:
+        if (first := next(chunks, None)) is None:
             return
-        lines = chain([first], lines)
+        chunks = chain([first], chunks)
         if self._pool is None:
             self._pool = self._start()
             started = [self._pool.submit(helper.say_hello) for _ in range(self._count)]
-            for chunk in islice(_chunks(lines, min(_CHUNK_ALONE, _CHUNK)), _MEANWHILE):
+            for chunk in islice(chunks, _MEANWHILE):
                 yield from self._alone(chunk)
                 if any(one.done() for one in started):
                     break
-        yield from self._helped(self._pool, _chunks(lines, _CHUNK))
+        self._size = _CHUNK
+        yield from self._helped(self._pool, chunks)
 
-    def _alone(self, chunk: list[Line]) -> Iterator[Found]:
+    def _alone(self, chunk: Chunk) -> Iterator[Found]:
         self._done_alone += 1
-        outcomes = prepare_lines(self._rules, _texts(chunk))
-        for line in chunk:
-            yield line, None if line.text is None else next(outcomes)
+        lines = self._read(chunk)
+        return zip(lines, prepare_lines(self._rules, (line.text for line in lines)), strict=True)
 
-    def _helped(self, pool: ProcessPoolExecutor, chunks: Iterator[list[Line]]) -> Iterator[Found]:
-        under_way: deque[tuple[int, list[Line], Future[Any]]] = deque()
+    def _read(self, chunk: Chunk) -> list[Line]:
+        lines, numbers = chunk.read(self._rules.longest)
+        lines = [line._replace(number=line.number + self._before) for line in lines] if self._before else lines
+        self._before += numbers
+        return lines
 
-        def submit(chunk: list[Line]) -> None:
+    def _helped(self, pool: ProcessPoolExecutor, chunks: Iterator[Chunk]) -> Iterator[Found]:
+        under_way: deque[tuple[int, Chunk, Future[Any]]] = deque()
+
+        def submit(chunk: Chunk) -> None:
             write = self._turns is not None and self._may_write()
-            future = pool.submit(helper.work, self._number, _texts(chunk), write)
-            under_way.append((self._number, chunk, future))
+            under_way.append((self._number, chunk, pool.submit(helper.work, self._number, chunk, write)))
             self._number += 1
 
         for chunk in islice(chunks, _AHEAD * self._count):
             submit(chunk)
         if under_way:
-            yield under_way[0][1][0], Gate(under_way[0][0])
+            yield _NOWHERE, Gate(under_way[0][0])
         while under_way:
             number, chunk, future = under_way.popleft()
             answer = future.result()
             if (another := next(chunks, None)) is not None:
                 submit(another)
             if isinstance(answer, Done):
-                others = dict(answer.others)
-                yield from _merged(chunk, (others.get(place) for place in range(len(chunk))), leave_out=True)
-                yield chunk[-1], Written(answer.loaded)
+                for line, outcome in answer.others:
+                    yield line._replace(number=line.number + self._before), outcome
+                self._before += answer.numbers
+                yield _NOWHERE._replace(offset=chunk.end), Written(answer.loaded)
             else:
-                yield from _merged(chunk, map(helper.unpacked, answer), leave_out=False)
-                yield chunk[-1], Gate(number + 1)
+                yield from zip(self._read(chunk), map(helper.unpacked, answer), strict=True)
+                yield _NOWHERE._replace(offset=chunk.end), Gate(number + 1)
 
     def _start(self) -> ProcessPoolExecutor:
+        forking.begin()
         return ProcessPoolExecutor(
             self._count, mp_context=self._context, initializer=helper.begin, initargs=(self._rules, self._turns)
         )
-
-
-def _chunks(lines: Iterable[Line], most: int) -> Iterator[list[Line]]:
-    chunk: list[Line] = []
-    size = 0
-    for line in lines:
-        chunk.append(line)
-        size += len(line.text or b"")
-        if len(chunk) >= most or size >= _CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
-
-
-def _texts(chunk: Iterable[Line]) -> list[bytes]:
-    return [line.text for line in chunk if line.text is not None]
-
-
-def _merged(chunk: list[Line], outcomes: Iterator[Outcome | None], *, leave_out: bool) -> Iterator[Found]:
-    """The lines of a chunk with the outcomes of those that have a text; without those that have no outcome."""
-    for line in chunk:
-        if line.text is None:
-            yield line, None
-        elif (outcome := next(outcomes)) is not None or not leave_out:
-            yield line, outcome

@@ -28,7 +28,7 @@ from graticule.errors import (
     RequestError,
 )
 from graticule.ingestion.burying import bury_unnamed, defer_sweep
-from graticule.ingestion.exchange.files import Line, SourceFile, read_lines
+from graticule.ingestion.exchange.files import Line, SourceFile
 from graticule.ingestion.exchange.helpers import Found, Gate, Helpers, Written
 from graticule.ingestion.exchange.preparing import (
     Described,
@@ -53,10 +53,10 @@ from graticule.workflows import Engine
 #: Items and bytes of lines that one transaction takes.
 SLICE: Final = 500
 SLICE_BYTES: Final = 5_000_000
+#: Chunks that helpers write while the database is left alone: on SQLite about 8,000 pages of its log.
+_CHUNKS_BETWEEN_RELIEFS: Final = 2
 #: After so many items the catalog is tidied, and again whenever ten times as many are written.
 _TIDY_AFTER: Final = 2_000
-#: White space may make a line as many times longer than its document.
-_ROOM_FOR_SPACE: Final = 4
 
 #: Members of the server's own: kept from the file, so that a round trip changes nothing; new where it has none.
 _OWN_OF_COLLECTIONS: Final = ("msft:_created", "msft:_updated")
@@ -179,9 +179,10 @@ class Loader:
         self._known: set[str] = set()
         #: Of the slice before, some ids were taken: then it is likely of the next one, and worth to look first.
         self._some_are_present = False
+        #: Chunks that helpers have written since the database was last relieved.
+        self._unrelieved = 0
         #: Items written when the catalog was last tidied.
         self._tidied_at = 0
-        self._longest = _ROOM_FOR_SPACE * settings.max_item_bytes
         self.tally = Tally()
 
     async def load(self, files: Iterable[SourceFile]) -> Tally:
@@ -206,7 +207,7 @@ class Loader:
                 done = self.tally.bytes_read
                 described = before is not None and file.belongs_to(before.file)
                 default = before.default if before is not None and described else self._rules.only
-                with closing(self._helpers.prepare(read_lines(file, self._longest))) as outcomes:
+                with closing(self._helpers.prepare(file)) as outcomes:
                     slices = _Slices(self, file, default, outcomes)
                     await self._load_slices(slices, done)
                 before = slices
@@ -237,6 +238,10 @@ class Loader:
             return
         if isinstance(piece.from_helpers, Written):
             self.tally.loaded += piece.from_helpers.loaded
+            self._unrelieved += 1
+            if self._unrelieved >= _CHUNKS_BETWEEN_RELIEFS:
+                self._unrelieved = 0
+                await asyncio.to_thread(self._database.relieve_now)
         elif piece.collection is not None:
             await self._write_collection(file, *piece.collection)
         elif piece.entries:
@@ -421,7 +426,7 @@ class Loader:
         if isinstance(outcome, Ready):
             return outcome
         if outcome is None:
-            self.refuse(file, line, None, ItemSizeExceeded(f"The line has more than {self._longest} bytes."))
+            self.refuse(file, line, None, ItemSizeExceeded(f"The line has more than {self._rules.longest} bytes."))
         elif isinstance(outcome, Refused):
             self.refuse(file, line, outcome.id, outcome.error)
         else:

@@ -16,7 +16,7 @@ import orjson
 from graticule.catalog import PreparedItem, prepare_item
 from graticule.catalog.wholes import Kind
 from graticule.errors import IngestionError, InvalidInputData
-from graticule.ingestion.validation import check_contents, check_shape
+from graticule.ingestion.validation import check_contents, check_shape, is_sound
 from graticule.settings import Settings
 from graticule.stac.datetimes import now_us, rfc3339
 from graticule.stac.documents import Item, JsonObject
@@ -26,6 +26,8 @@ from graticule.storage import ManagedHrefs
 #: A document that is this much shorter as a line than an Item may be need not be measured: JSON that is written anew
 #: grows where numbers do (1e15), and never so far.
 _ROOM_TO_GROW: Final = 8
+#: White space may make a line as many times longer than its document.
+_ROOM_FOR_SPACE: Final = 4
 #: What a line holds that may name a blob of the catalog, perhaps escaped.
 _SIGNS: Final[tuple[bytes, ...]] = (b"blobs", b"managed:", b"\\u")
 #: Members of the server's own: kept from the file, so that a round trip changes nothing; new where it has none.
@@ -44,6 +46,11 @@ class Rules:
     bases: tuple[str, ...]
     #: The only collection to load.
     only: str | None
+
+    @property
+    def longest(self) -> int:
+        """Bytes that a line may have."""
+        return _ROOM_FOR_SPACE * self.settings.max_item_bytes
 
     def wanted(self, collection_id: object) -> bool:
         """Is this a collection to load?"""
@@ -97,13 +104,16 @@ Outcome = Refused | PassedOver | Described | Ready | Open
 Keys = Callable[[str], Mapping[str, Kind]]
 
 
-def prepare_lines(rules: Rules, lines: Iterable[bytes], keys: Keys | None = None) -> Iterator[Outcome]:
-    """What becomes of each of these lines, which follow each other in a file.
+def prepare_lines(rules: Rules, lines: Iterable[bytes | None], keys: Keys | None = None) -> Iterator[Outcome | None]:
+    """What becomes of each of these lines, which follow each other in a file; None stays None.
 
     With `keys` their shares in summaries are prepared too. What it answers may be wrong: the catalog looks.
     """
     default: str | None = None
     for line in lines:
+        if line is None:
+            yield None
+            continue
         document = read_document(line)
         if isinstance(document, Refused):
             yield document
@@ -143,11 +153,8 @@ def _prepared(rules: Rules, line: bytes, document: JsonObject, default: str | No
 
 def _names_blobs(item: JsonObject) -> bool:
     """May an asset of this checked item be a blob of the catalog? To look through all of its text takes longer."""
-    for asset in item.get("assets", {}).values():
-        href = asset["href"]
-        if "/blobs/" in href or "managed:" in href:
-            return True
-    return False
+    hrefs = "\n".join([asset["href"] for asset in item.get("assets", {}).values()])
+    return "/blobs/" in hrefs or "managed:" in hrefs
 
 
 def prepare_document(
@@ -164,9 +171,12 @@ def prepare_document(
         return PassedOver()
     settings = rules.settings
     try:
-        item = check_shape(document, collection_id)
         is_small = length * _ROOM_TO_GROW <= settings.max_item_bytes
-        check_contents(item, settings, measured=is_small, remarks=False)  # a load has no report to tell them in
+        if is_small and settings.validate_extensions != "fail" and is_sound(document, collection_id, settings):
+            item: Item = document  # type: ignore[assignment]  # a plain dict that was just checked
+        else:
+            item = check_shape(document, collection_id)
+            check_contents(item, settings, measured=is_small, remarks=False)  # a load has no report to tell them in
         loaded, added = _loaded_item(item, collection_id)
         summed = None if keys is None else keys(collection_id)
         return Ready(collection_id, prepare_item(loaded, summed), added)

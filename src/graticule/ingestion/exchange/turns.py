@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multiprocessing.context import SpawnContext
+from multiprocessing.context import BaseContext
 from typing import Any, Final
 
 #: Nobody's turn.
@@ -14,7 +14,7 @@ _ENDED: Final = -2
 class Turns:
     """A number that processes share. Made in the process that starts the others, and given to them as they start."""
 
-    def __init__(self, context: SpawnContext) -> None:
+    def __init__(self, context: BaseContext) -> None:
         """Nobody's turn yet."""
         self._changed: Any = context.Condition()
         self._turn: Any = context.Value("q", _CLOSED, lock=False)
