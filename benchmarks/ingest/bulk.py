@@ -6,7 +6,6 @@ the numbers of items found just before and just after; now and then a single ite
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
@@ -140,6 +139,8 @@ def report(watched: Watched) -> list[str]:
     memory = ", ".join(f"{watched.memory_near(share):.0f}" for share in (0.1, 0.5, 0.9))
     faults = "none" if not watched.faults else f"**{len(watched.faults)}**: {watched.faults[0]}"
     return [
+        "## A long bulk run",
+        "",
         f"| a run of {watched.items:,} items with one COG each | figure |",
         "| --- | --- |",
         f"| items/s | {watched.rate:.0f} |",
@@ -151,10 +152,3 @@ def report(watched: Watched) -> list[str]:
         ),
         "",
     ]
-
-
-def add_argument(parser: argparse.ArgumentParser) -> None:
-    """How the run is asked for."""
-    parser.add_argument(
-        "--bulk", type=int, default=0, metavar="ITEMS", help="only a bulk run of so many items, watched"
-    )

@@ -205,26 +205,32 @@ class Fetcher:
             await self._sleep(delay)
 
     async def _try(self, transfer: Transfer, patience: _Patience) -> Download:
+        try:
+            with mapped(transfer.href, transfer):
+                async with self._open(transfer.href, transfer.range_headers(), patience) as (href, response):
+                    if response.status not in (200, 203, 204, 206, 416):
+                        raise await self._refusal(href, response)
+                    transfer.begin(response)
+                    await self._body(transfer, response, patience)
+                return await transfer.finish()
+        finally:
+            await transfer.settle()
+
+    async def _body(self, transfer: Transfer, response: ClientResponse, patience: _Patience) -> None:
         idle = self._settings.fetch_idle_timeout
-        with mapped(transfer.href, transfer):
-            async with self._open(transfer.href, transfer.range_headers(), patience) as (href, response):
-                if response.status not in (200, 203, 204, 206, 416):
-                    raise await self._refusal(href, response)
-                transfer.begin(response)
-                pace = _Pace(self._settings, asyncio.get_running_loop().time)
-                while True:
-                    async with asyncio.timeout(min(idle, patience.left)):
-                        chunk = await response.content.read(_READ)
-                    if not chunk:
-                        break
-                    patience.renew()
-                    await transfer.append(chunk)
-                    if pace.is_too_slow(len(chunk)):
-                        raise SourceTimeout(
-                            f"{transfer.broken_off().message} It is too slow: less than"
-                            f" {self._settings.fetch_slowest} bytes a second (GRATICULE_FETCH_SLOWEST)."
-                        )
-            return await transfer.finish()
+        pace = _Pace(self._settings, asyncio.get_running_loop().time)
+        while True:
+            async with asyncio.timeout(min(idle, patience.left)):
+                chunk = await response.content.read(_READ)
+            if not chunk:
+                return
+            patience.renew()
+            await transfer.append(chunk)
+            if pace.is_too_slow(len(chunk)):
+                raise SourceTimeout(
+                    f"{transfer.broken_off().message} It is too slow: less than"
+                    f" {self._settings.fetch_slowest} bytes a second (GRATICULE_FETCH_SLOWEST)."
+                )
 
     async def _place(self, href: str) -> Href | FileHref:
         place = parse_place(href)
