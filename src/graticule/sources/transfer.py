@@ -31,6 +31,8 @@ OnProgress = Callable[[int, int | None], None]
 
 #: Bytes gathered before they are digested and written, in threads; as many come meanwhile.
 _BLOCK: Final = 1 << 21
+#: A whole file of this size is written at once, bytes.
+_SMALL: Final = 1 << 16
 _CONTENT_RANGE: Final = re.compile(r"^bytes (\d+)-(\d+)/(\d+|\*)\Z")
 
 
@@ -163,9 +165,12 @@ class Transfer:
             SourceRefused: they are compressed, and are not what the source says that they are.
             AssetTooLarge: they are compressed, and hold more than may come.
         """
-        if self._pending:
+        if self.received <= _SMALL:  # nothing was handed over, and two threads would cost more than they do
+            self._digest(self._pending)
+            self._write(self._pending)
+        else:
             await self._hand_over()
-        await self._written()
+            await self._written()
         head = self._head
         if head.total is not None and self.received != head.total:
             raise self.broken_off()

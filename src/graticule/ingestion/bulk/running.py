@@ -107,10 +107,13 @@ class BulkWork(Workflows):
 
     async def _some(self, attempt: Attempt, run: Run, waiting: Sequence[int], until: float) -> bool:
         """Work on items one after the other, while documents of the next ones are fetched; False: time is over."""
-        slots = asyncio.Semaphore(self.settings.fetch_concurrency)
-        loading = {seq: asyncio.create_task(self._load(run, seq, slots)) for seq in waiting}
+        loading: dict[int, asyncio.Task[_Loaded]] = {}
         try:
-            for seq in waiting:
+            for number, seq in enumerate(waiting):
+                # Not more ahead: what was fetched when the time is over was fetched for nothing.
+                for near in waiting[number : number + 1 + self.settings.fetch_concurrency]:
+                    if near not in loading:
+                        loading[near] = asyncio.create_task(self._load(run, near))
                 await self._one(attempt, run, seq, loading[seq])
                 crashpoints.reach(_ITEM_DONE)
                 if time.monotonic() > until:
@@ -205,7 +208,7 @@ class BulkWork(Workflows):
             ):
                 await self.database.write(partial(self._fail, attempt=attempt, pk=run.pk, seq=seq, error=exc))
 
-    async def _load(self, run: Run, seq: int, slots: asyncio.Semaphore) -> _Loaded:
+    async def _load(self, run: Run, seq: int) -> _Loaded:
         """The item, checked: everything that needs no database, and no turn."""
         text = await self.database.read(lambda tx: journal.document(tx, run.pk, seq))
         if text is None:
@@ -214,8 +217,7 @@ class BulkWork(Workflows):
         base, document = envelope.get("href"), envelope.get("item")
         try:
             if base is not None:
-                async with slots:
-                    document = await self._fetch(run, seq, base)
+                document = await self._fetch(run, seq, base)
             item = ready_item(document, run.operation.collection_id or "", base, self.hrefs, origin=base or run.url)
             remarks = check_contents(item, self.settings)
             check_searchable(item)
@@ -256,7 +258,7 @@ class BulkWork(Workflows):
         path = self.settings.staging_dir / "items" / f"{run.pk}-{seq}-{time.monotonic_ns()}.json"
         try:
             await self.fetcher.download(url, path, max_bytes=limit)
-            text = await asyncio.to_thread(path.read_bytes)
+            text = path.read_bytes()  # written a moment ago, and parsed here in a longer time
         except AssetTooLarge as exc:
             raise ItemSizeExceeded(f"{redact(url)} is larger than {limit} bytes (GRATICULE_MAX_ITEM_BYTES).") from exc
         finally:
