@@ -47,17 +47,19 @@ def main() -> None:
             lines = list(_PARTS[arguments.only](work, arguments))
         else:
             lines = [*_introduction(), *(line for part in _PARTS.values() for line in part(work, arguments))]
+        text = "\n".join(lines).rstrip() + "\n"
+        print(text, flush=True)  # before the removal, which takes minutes after a long run
+        if arguments.output is not None:
+            page = arguments.output.read_text("utf-8") if arguments.output.exists() else ""
+            arguments.output.write_text(_merged(page, text), "utf-8")
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    text = "\n".join(lines).rstrip() + "\n"
-    print(text)
-    if arguments.output is not None:
-        page = arguments.output.read_text("utf-8") if arguments.output.exists() else ""
-        arguments.output.write_text(_merged(page, text), "utf-8")
 
 
 def _merged(page: str, text: str) -> str:
     """A page with these sections in the place of its own of the same headings; others stay as they are."""
+    if not page:
+        return text
     sections = {part.partition("\n")[0]: part.strip() for part in f"{page}\n{text}".split("\n## ") if part.strip()}
     return "\n\n## ".join(sections.values()) + "\n"
 
