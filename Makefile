@@ -46,7 +46,7 @@ docs: setup ## write the generated pages of docs/reference again
 	$(BIN)/python docs/generate.py
 
 torture: setup ## kill worker, service and database server KILLS times during ingestion, then look for what was lost
-	GRATICULE_TEST_KILLS=$(KILLS) GRATICULE_TEST_DATABASE=$(DATABASE) $(BIN)/python -m pytest tests/crash/test_random_kills.py -s $(PYTEST_ARGS)
+	GRATICULE_TEST_KILLS=$(KILLS) GRATICULE_TEST_DATABASE=$(DATABASE) $(BIN)/python -m pytest tests/crash/test_random_kills.py --log-cli-level=WARNING $(PYTEST_ARGS)
 
 bench: setup ## start, memory, ingestion and conversion on this machine, as one table
 	@$(BIN)/python benchmarks/service.py $(BENCH_ARGS)

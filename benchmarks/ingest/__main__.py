@@ -3,6 +3,7 @@
     make bench-ingest                                             # installs the peer into --folder
     make bench-ingest BENCH_ARGS="--peer-programs DIR/bin"        # of an environment that has it
     make bench-ingest BENCH_ARGS="--bulk 100000"                  # only a bulk run, watched; about 100 items/s
+    make bench-ingest BENCH_ARGS="--only asset --output PAGE"     # one part; its section of the page is written anew
 
 Rates are to visible: from the first post until the items can be read. The peer stores documents and fetches nothing;
 Graticule validates, queues and journals each item, with authentication on. Only ratios of one run are worth quoting:
@@ -18,7 +19,7 @@ import signal
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -42,19 +43,25 @@ def main() -> None:
     try:
         if arguments.bulk:
             lines = bulk.report(bulk.run(work, arguments.bulk))
+        elif arguments.only:
+            lines = list(_PARTS[arguments.only](work, arguments))
         else:
-            lines = [
-                *_introduction(),
-                *_posts(work, arguments),
-                *_assets(work, arguments),
-                *_conversion(work, arguments),
-            ]
+            lines = [*_introduction(), *(line for part in _PARTS.values() for line in part(work, arguments))]
+        text = "\n".join(lines).rstrip() + "\n"
+        print(text, flush=True)  # before the removal, which takes minutes after a long run
+        if arguments.output is not None:
+            page = arguments.output.read_text("utf-8") if arguments.output.exists() else ""
+            arguments.output.write_text(_merged(page, text), "utf-8")
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    text = "\n".join(lines).rstrip() + "\n"
-    print(text)
-    if arguments.output is not None:
-        arguments.output.write_text(text, encoding="utf-8")
+
+
+def _merged(page: str, text: str) -> str:
+    """A page with these sections in the place of its own of the same headings; others stay as they are."""
+    if not page:
+        return text
+    sections = {part.partition("\n")[0]: part.strip() for part in f"{page}\n{text}".split("\n## ") if part.strip()}
+    return "\n\n## ".join(sections.values()) + "\n"
 
 
 def _posts(work: Path, arguments: argparse.Namespace) -> Iterator[str]:
@@ -125,9 +132,9 @@ def _conversion(work: Path, arguments: argparse.Namespace) -> Iterator[str]:
         for each in (found.ours, found.gdal_side_by_side, found.gdal_in_turn)
     ]
     yield from (
-        f"## Conversion on all cores: {found.files} files of {found.bytes // found.files // 1_000_000} MB",
+        "## Conversion on all cores",
         "",
-        "| by | MB/s |",
+        f"| {found.files} files of {found.bytes // found.files // 1_000_000} MB, by | MB/s |",
         "| --- | --- |",
         f"| Graticule, with its checks and the comparison of all pixels | {rates[0]:.0f} |",
         f"| GDAL's COG driver, {cores} processes side by side | {rates[1]:.0f} |",
@@ -138,20 +145,37 @@ def _conversion(work: Path, arguments: argparse.Namespace) -> Iterator[str]:
         ),
         "",
     )
-    one = converting.overhead(_made(work / "overhead"), side=arguments.asset_side, rounds=arguments.rounds)
+
+
+def _overhead(work: Path, arguments: argparse.Namespace) -> Iterator[str]:
+    one = converting.overhead(_made(work / "overhead"), side=arguments.asset_side, rounds=arguments.asset_rounds)
+    print(one, file=sys.stderr, flush=True)
+    through, bare = converting.median(one.through), converting.median(one.bare)
+    whole, steps = converting.median(one.shares), converting.median(one.step_shares)
     yield from (
-        f"## One asset of {one.bytes // 1_000_000} MB",
+        "## One large asset",
         "",
-        "| | seconds |",
-        "| --- | --- |",
-        f"| from the post until the item can be read | {converting.median(one.through):.2f} |",
-        f"| download and conversion by themselves | {converting.median(one.bare):.2f} |",
-        (
-            f"| what queue, journal and storage add, median (range of rounds) | **{converting.median(one.shares):.1%}**"
-            f" ({one.shares[0]:.1%} to {one.shares[-1]:.1%}) |"
-        ),
+        f"| {one.bytes // 1_000_000} MB, {len(one.bare)} rounds | median | range |",
+        "| --- | --- | --- |",
+        f"| from the post until the item can be read, s | {through:.2f} | {_range(one.through, '.2f')} |",
+        f"| download, conversion and fsync by themselves, s | {bare:.2f} | {_range(one.bare, '.2f')} |",
+        f"| what the catalog adds | {whole:.1%} | {_range(one.shares, '.1%')} |",
+        f"| of it, queue and journal | **{steps:.1%}** | {_range(one.step_shares, '.1%')} |",
+        "",
+        *_SPLIT.format(steps=one.steps, rest=through - bare - one.steps).splitlines(),
         "",
     )
+
+
+_SPLIT: Final = """\
+Queue and journal take the same time whatever an asset's size ({steps:.3f} s): they are what the same way adds to a
+COG of some KB, the wait for a worker and every fsync of database and folders included. The rest ({rest:.3f} s) goes by
+bytes: the checksum of what is downloaded, and that of what is stored, for which it is read once more. No look at the
+item is taken before it can be there, for a client that asks all the time takes a good part of a core."""
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    return f"{min(values):{form}} to {max(values):{form}}"
 
 
 def _introduction() -> list[str]:
@@ -172,6 +196,15 @@ def _made(folder: Path) -> Path:
     return folder
 
 
+#: What is measured, by the names that ``--only`` takes.
+_PARTS: Final[dict[str, Callable[[Path, argparse.Namespace], Iterator[str]]]] = {
+    "posts": _posts,
+    "assets": _assets,
+    "conversion": _conversion,
+    "asset": _overhead,
+}
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make bench-ingest", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -181,10 +214,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3, help="of a round, roughly: sets how many items are posted")
     parser.add_argument("--side", type=int, default=4096, help="of the rasters to convert, pixels, in 3 bands")
     parser.add_argument("--asset-side", type=int, default=5774, help="of the one asset; 5774 is 100 MB")
+    parser.add_argument("--asset-rounds", type=int, default=7, help="of the one asset")
     parser.add_argument("--peer-programs", type=Path, help="folder of an environment's programs that has the peer")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "graticule-bench")
-    parser.add_argument("--output", type=Path, help="write the page here too")
-    bulk.add_argument(parser)
+    parser.add_argument("--output", type=Path, help="write the page here too, or the parts of it that were measured")
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument("--only", choices=_PARTS, help="one part")
+    parts.add_argument("--bulk", type=int, metavar="ITEMS", help="only a bulk run of so many items, watched")
     return parser.parse_args()
 
 

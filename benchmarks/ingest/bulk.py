@@ -6,7 +6,6 @@ the numbers of items found just before and just after; now and then a single ite
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
@@ -36,7 +35,7 @@ class Watched:
     faults: list[str] = field(default_factory=list)
     #: Seconds from a post to its item, while the run went on.
     waits: list[float] = field(default_factory=list)
-    #: Items done, and resident memory of all processes then, MiB.
+    #: Items done, and memory of all processes then, MiB.
     memory: list[tuple[int, float]] = field(default_factory=list)
 
     @property
@@ -124,14 +123,18 @@ def _found(session: requests.Session, url: str) -> int:
 
 
 def _resident(process: psutil.Process) -> float:
-    """Without what processes share, MiB."""
+    """What processes do not share, and cannot give back as they can the pages of a file, MiB.
+
+    Each maps the database file, which grows: its pages count for whoever looked at them, as long as nobody else did.
+    """
     total = 0
     for each in (process, *process.children(recursive=True)):
         try:
-            total += each.memory_full_info().uss
-        except psutil.Error:
+            lines = Path(f"/proc/{each.pid}/smaps_rollup").read_text("ascii").splitlines()
+        except OSError:
             continue  # it has just ended
-    return total / 2**20
+        total += sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Dirty:", "Swap:")))
+    return total / 1024
 
 
 def report(watched: Watched) -> list[str]:
@@ -140,21 +143,16 @@ def report(watched: Watched) -> list[str]:
     memory = ", ".join(f"{watched.memory_near(share):.0f}" for share in (0.1, 0.5, 0.9))
     faults = "none" if not watched.faults else f"**{len(watched.faults)}**: {watched.faults[0]}"
     return [
+        "## A long bulk run",
+        "",
         f"| a run of {watched.items:,} items with one COG each | figure |",
         "| --- | --- |",
         f"| items/s | {watched.rate:.0f} |",
         f"| looks at its counts; faults | {watched.looks}; {faults} |",
-        f"| memory of all processes, unique, at 10, 50 and 90 %, MiB | {memory} |",
+        f"| memory of all processes at 10, 50 and 90 %, without pages of files, MiB | {memory} |",
         (
             f"| {len(watched.waits)} single posts meanwhile to visible, median and longest, s |"
             f" {statistics.median(waits):.2f}, {max(waits):.2f} |"
         ),
         "",
     ]
-
-
-def add_argument(parser: argparse.ArgumentParser) -> None:
-    """How the run is asked for."""
-    parser.add_argument(
-        "--bulk", type=int, default=0, metavar="ITEMS", help="only a bulk run of so many items, watched"
-    )

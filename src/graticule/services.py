@@ -174,6 +174,7 @@ async def _open_store(settings: Settings) -> AssetStore:
 async def open_work(services: Services) -> AsyncIterator[None]:
     """Open what running the work takes besides, the door to sources and conversion, and tell the engine its tasks."""
     # Imported here, because an API process needs none of it: it starts faster and stays smaller.
+    from graticule.ingestion.bulk.documents import Documents  # noqa: PLC0415
     from graticule.ingestion.bulk.running import BulkWork  # noqa: PLC0415
     from graticule.ingestion.conversion.pool import ConversionPool  # noqa: PLC0415
     from graticule.ingestion.copying import Copier  # noqa: PLC0415
@@ -205,7 +206,8 @@ async def open_work(services: Services) -> AsyncIterator[None]:
             "forget_collection": services.forget_collection,
         }
         Workflows(**parts).register()
-        BulkWork(**parts, fetcher=fetcher, hrefs=services.hrefs).register()
+        documents = Documents(services.settings, services.database, services.sealer, fetcher, services.hrefs)
+        BulkWork(**parts, fetcher=fetcher, documents=documents).register()
         services.indexing.register()
         await Refreshing(services.database, services.engine).register()
         await WordBackfill(services.database, services.engine).register()

@@ -154,12 +154,15 @@ async def test_a_bug_is_a_500_and_its_text_stays_out_of_answer_and_log(
     assert "in fail" in caplog.text
 
 
-async def test_a_full_disk_is_a_503_that_says_so(failing: Callable[[Exception], Client]) -> None:
+async def test_a_full_disk_is_a_503_that_says_so_and_one_line_of_log(
+    failing: Callable[[Exception], Client], caplog: pytest.LogCaptureFixture
+) -> None:
     answer = await failing(OSError(28, "No space left on device", "/secret/place")).get("/fail")
     assert (answer.status, answer.error["code"]) == (503, "ServiceUnavailable")
     assert "the disk is full" in answer.error["message"]
-    assert "secret" not in answer.error["message"]
+    assert "secret" not in answer.error["message"] + caplog.text
     assert int(answer.headers["retry-after"]) > 0
+    assert [record.getMessage() for record in caplog.records] == ["GET /fail: the disk is full"]
 
 
 async def test_a_refusal_is_not_logged(

@@ -103,5 +103,5 @@ def _run(folder: Path, place: Place) -> None:
         assert not any(result.values()), f"seed {seed}: {result}\n{served.log_text()[-6000:]}"
         ended = client.settle()
     logging.getLogger(__name__).warning(
-        "%s: %d items, %d promises kept; killed: %s", place.kind, posted, len(ended), killer.killed
+        "%s: %d items, %d promises kept; killed: %s; found: %s", place.kind, posted, len(ended), killer.killed, result
     )

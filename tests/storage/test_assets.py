@@ -203,6 +203,16 @@ async def test_a_file_is_stored_as_it_is(store: AssetStore, staged: Path) -> Non
     assert await listed(store) == [(C, KEY, len(BODY))]
 
 
+async def test_a_file_that_nobody_has_read_is_digested_as_it_is_stored(store: AssetStore, staged: Path) -> None:
+    first = await store.put_file(C, KEY, staged, "image/tiff", None)
+    assert (first.size, first.sha256) == (len(BODY), SHA)
+    assert await store.put_file(C, KEY, staged, "image/tiff", None) == first
+    staged.rename(staged.with_suffix(".again"))
+    staged.write_bytes(b"other")
+    with pytest.raises(BlobConflict):
+        await store.put_file(C, KEY, staged, "image/tiff", None)
+
+
 async def test_a_range_is_read(store: AssetStore, staged: Path) -> None:
     await store.put_file(C, KEY, staged, None, SHA)
     assert await content(await store.open_range(C, KEY, 1_000_000, 2_500_001)) == BODY[1_000_000:2_500_001]

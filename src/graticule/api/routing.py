@@ -246,21 +246,19 @@ async def _answer(endpoint: Endpoint, request: Request) -> Response:
 def _crashed(endpoint: Endpoint, exc: Exception, request_id: str) -> Response:
     """A failure that nobody expected. Its place goes to the log, not its text: that may quote a URL or a document."""
     fault = passing_fault(exc)
-    if unreachable(exc):  # as every request does until it is back: one line for each
-        extra = {"action": "database_away", "request_id": request_id}
+    if fault is not None:  # its place tells no more, and every request may meet it until it has passed: one line each
+        action = "database_away" if unreachable(exc) else "request_failed"
+        extra = {"action": action, "request_id": request_id}
         log.warning("%s %s: %s", endpoint.method, endpoint.path, fault, extra=extra)
         return error_response(Unavailable(f"The catalog cannot do this right now: {fault}. Try again in a while."))
     log.error(
-        "%s %s failed: %s%s\n%s",
+        "%s %s failed: %s\n%s",
         endpoint.method,
         endpoint.path,
         type(exc).__qualname__,
-        f" ({fault})" if fault else "",
         "".join(traceback.format_tb(exc.__traceback__)),
         extra={"action": "request_crashed", "request_id": request_id},
     )
-    if fault is not None:
-        return error_response(Unavailable(f"The catalog cannot do this right now: {fault}. Try again in a while."))
     return envelope(500, "InternalError", f"The catalog failed. Its log tells why, under request {request_id}.")
 
 

@@ -121,10 +121,10 @@ class Workflows:
         check_searchable(work.item)
         async with staging_folder(work.folder):
             hrefs = await self._unless_canceled(work, self.copier.copy_assets(work))
-        document, more = self._described(work, hrefs)
-        crashpoints.reach(_BEFORE_PUBLISH)
-        await self.database.write(lambda tx: self._publish(tx, work, document, [*remarks, *more]))
-        crashpoints.reach(_AFTER_PUBLISH)
+            document, more = self._described(work, hrefs)
+            crashpoints.reach(_BEFORE_PUBLISH)
+            await self.database.write(lambda tx: self._publish(tx, work, document, [*remarks, *more]))
+            crashpoints.reach(_AFTER_PUBLISH)
 
     def _described(self, work: ItemWork, hrefs: Stored) -> tuple[PreparedItem, list[Remark]]:
         """The item as it is published, and what is to be told of it."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from yarl import URL
 from graticule.errors import (
     InvalidAssetHref,
     SourceError,
-    SourceFailed,
     SourceRefused,
     SourceTimeout,
 )
@@ -38,16 +36,11 @@ from graticule.sources.faults import mapped
 from graticule.sources.guard import Guard
 from graticule.sources.hrefs import Href
 from graticule.sources.opening import Method, Opened
+from graticule.sources.patience import Pace, Patience, delay_after
 from graticule.sources.places import FileHref, ObjectHref, parse_place
 from graticule.sources.transfer import Download, OnProgress, Transfer
 
 MAX_REDIRECTS: Final = 5
-#: A new try is not started, and a running one is ended, when no byte has come for this long, seconds.
-_NO_NEW_TRY: Final = 45.0
-_NO_BYTES: Final = 50.0
-_FIRST_DELAY: Final = 0.5
-#: Longest wait that a source's Retry-After is granted, seconds.
-_MAX_RETRY_AFTER: Final = 20.0
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _READ: Final = 1 << 18
 
@@ -163,7 +156,7 @@ class Fetcher:
         async def once(href: Href, _method: Method) -> Opened | None:
             return opened if href is opened.href else None
 
-        patience = _Patience(asyncio.get_running_loop().time)
+        patience = Patience(asyncio.get_running_loop().time)
         with mapped(opened.href):
             async with self._open(opened.href, {}, patience, credentials=once) as (final, response):
                 if response.status != 200:
@@ -178,7 +171,7 @@ class Fetcher:
         target = await self._place(href)
         if isinstance(target, FileHref):
             return Measure(await asyncio.to_thread(local.size_of, target, self._settings), None)
-        patience = _Patience(asyncio.get_running_loop().time)
+        patience = Patience(asyncio.get_running_loop().time)
         with mapped(target):
             async with self._open(target, {}, patience, method="HEAD") as (final, response):
                 if response.status == 200:
@@ -190,7 +183,7 @@ class Fetcher:
                 return _measure(response)
 
     async def _with_retries(self, transfer: Transfer) -> Download:
-        patience = _Patience(self._clock or asyncio.get_running_loop().time)
+        patience = Patience(self._clock or asyncio.get_running_loop().time)
         while True:
             try:
                 return await self._try(transfer, patience)
@@ -198,33 +191,39 @@ class Fetcher:
                 if not exc.retriable:
                     raise
                 transfer.tries += 1
-                delay = _delay(transfer.tries, exc)
-                if transfer.tries >= self._settings.fetch_tries or patience.spent + delay > _NO_NEW_TRY:
+                delay = delay_after(transfer.tries, exc)
+                if transfer.tries >= self._settings.fetch_tries or not patience.allows(delay):
                     often = f" Tried {transfer.tries} times." if transfer.tries > 1 else ""
                     raise type(exc)(f"{exc.message}{often} Check the source, or try again later.") from None
             await self._sleep(delay)
 
-    async def _try(self, transfer: Transfer, patience: _Patience) -> Download:
+    async def _try(self, transfer: Transfer, patience: Patience) -> Download:
+        try:
+            with mapped(transfer.href, transfer):
+                async with self._open(transfer.href, transfer.range_headers(), patience) as (href, response):
+                    if response.status not in (200, 203, 204, 206, 416):
+                        raise await self._refusal(href, response)
+                    transfer.begin(response)
+                    await self._body(transfer, response, patience)
+                return await transfer.finish()
+        finally:
+            await transfer.settle()
+
+    async def _body(self, transfer: Transfer, response: ClientResponse, patience: Patience) -> None:
         idle = self._settings.fetch_idle_timeout
-        with mapped(transfer.href, transfer):
-            async with self._open(transfer.href, transfer.range_headers(), patience) as (href, response):
-                if response.status not in (200, 203, 204, 206, 416):
-                    raise await self._refusal(href, response)
-                transfer.begin(response)
-                pace = _Pace(self._settings, asyncio.get_running_loop().time)
-                while True:
-                    async with asyncio.timeout(min(idle, patience.left)):
-                        chunk = await response.content.read(_READ)
-                    if not chunk:
-                        break
-                    patience.renew()
-                    await transfer.append(chunk)
-                    if pace.is_too_slow(len(chunk)):
-                        raise SourceTimeout(
-                            f"{transfer.broken_off().message} It is too slow: less than"
-                            f" {self._settings.fetch_slowest} bytes a second (GRATICULE_FETCH_SLOWEST)."
-                        )
-            return await transfer.finish()
+        pace = Pace(self._settings, asyncio.get_running_loop().time)
+        while True:
+            async with asyncio.timeout(min(idle, patience.left)):
+                chunk = await response.content.read(_READ)
+            if not chunk:
+                return
+            patience.renew()
+            await transfer.append(chunk)
+            if pace.is_too_slow(len(chunk)):
+                raise SourceTimeout(
+                    f"{transfer.broken_off().message} It is too slow: less than"
+                    f" {self._settings.fetch_slowest} bytes a second (GRATICULE_FETCH_SLOWEST)."
+                )
 
     async def _place(self, href: str) -> Href | FileHref:
         place = parse_place(href)
@@ -239,7 +238,7 @@ class Fetcher:
         self,
         href: Href,
         headers: dict[str, str],
-        patience: _Patience,
+        patience: Patience,
         method: Method = "GET",
         credentials: Credentials | None = None,
     ) -> AsyncIterator[tuple[Href, ClientResponse]]:
@@ -304,54 +303,6 @@ class Measure:
 def _measure(response: ClientResponse) -> Measure:
     length = response.headers.get("Content-Length", "")
     return Measure(int(length) if length.isdecimal() else None, response.headers.get("Content-Type"))
-
-
-class _Patience:
-    """How long a source has sent nothing."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self.renew()
-
-    def renew(self) -> None:
-        """A byte came."""
-        self._since = self._clock()
-
-    @property
-    def spent(self) -> float:
-        """Seconds since the last byte, or since the beginning."""
-        return self._clock() - self._since
-
-    @property
-    def left(self) -> float:
-        """Seconds until the source is given up."""
-        return max(0.0, _NO_BYTES - self.spent)
-
-
-class _Pace:
-    """How fast a source sends, looked at from time to time."""
-
-    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
-        self._slowest, self._seconds = settings.fetch_slowest, settings.fetch_slow_seconds
-        self._clock = clock
-        self._since, self._bytes = clock(), 0
-
-    def is_too_slow(self, received: int) -> bool:
-        """Count bytes; was the span that ends now, if one does, too slow?"""
-        self._bytes += received
-        elapsed = self._clock() - self._since
-        if elapsed < self._seconds:
-            return False
-        sent, self._bytes, self._since = self._bytes, 0, self._clock()
-        return sent < self._slowest * elapsed
-
-
-def _delay(failures: int, error: SourceError) -> float:
-    """Seconds before the next try: 0.5, 1, 2, 4, … less up to a quarter, or what the source asks for."""
-    delay = _FIRST_DELAY * 2.0 ** min(failures - 1, 4) * random.uniform(0.75, 1)  # noqa: S311 - spreads tries, no secret
-    if isinstance(error, SourceFailed) and error.retry_after is not None:
-        return max(delay, min(error.retry_after, _MAX_RETRY_AFTER))
-    return delay
 
 
 def _redirect(href: Href, response: ClientResponse) -> Href:

@@ -29,8 +29,10 @@ from graticule.sources.hrefs import Href
 #: Bytes received so far, and the size that the source announced, if it did.
 OnProgress = Callable[[int, int | None], None]
 
-#: Bytes gathered before the disk is written, in a thread.
-_BLOCK: Final = 1 << 20
+#: Bytes gathered before they are digested and written, in threads; as many come meanwhile.
+_BLOCK: Final = 1 << 21
+#: A whole file of this size is written at once, bytes.
+_SMALL: Final = 1 << 16
 _CONTENT_RANGE: Final = re.compile(r"^bytes (\d+)-(\d+)/(\d+|\*)\Z")
 
 
@@ -98,7 +100,11 @@ class Transfer:
         self._path = path
         self._max_bytes = max_bytes
         self._on_progress = on_progress
-        self._pending = bytearray()
+        #: What came since the last block was handed to `_writing`, and how much that is.
+        self._pending: list[bytes] = []
+        self._gathered = 0
+        #: The block before, which threads digest and write while the next one comes.
+        self._writing: asyncio.Future[tuple[None, None]] | None = None
         self._head = _Head()
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
@@ -143,9 +149,10 @@ class Transfer:
         self.received += len(chunk)
         if self.received > self._max_bytes:
             raise self._too_large()
-        self._pending += chunk
-        if len(self._pending) >= _BLOCK:
-            await self._flush()
+        self._pending.append(chunk)
+        self._gathered += len(chunk)
+        if self._gathered >= _BLOCK:
+            await self._hand_over()
         if self._on_progress is not None:
             self._on_progress(self.received, self._head.total)
 
@@ -158,7 +165,12 @@ class Transfer:
             SourceRefused: they are compressed, and are not what the source says that they are.
             AssetTooLarge: they are compressed, and hold more than may come.
         """
-        await self._flush()
+        if self.received <= _SMALL:  # nothing was handed over, and two threads would cost more than they do
+            self._digest(self._pending)
+            self._write(self._pending)
+        else:
+            await self._hand_over()
+            await self._written()
         head = self._head
         if head.total is not None and self.received != head.total:
             raise self.broken_off()
@@ -207,7 +219,7 @@ class Transfer:
 
     def _start_over(self) -> None:
         self.received = 0
-        self._pending.clear()
+        self._pending, self._gathered = [], 0
         self._head = _Head()
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
@@ -228,24 +240,38 @@ class Transfer:
             and (part[3] == "*" or self._head.total in (None, int(part[3])))
         )
 
-    async def _flush(self) -> None:
-        if not self._pending:
+    async def settle(self) -> None:
+        """Wait for the threads; call it when a try has ended, before what comes next touches the file."""
+        if self._writing is not None:
+            await asyncio.gather(self._writing, return_exceptions=True)
+
+    async def _hand_over(self) -> None:
+        """Have threads digest and write what was gathered, once the block before is done."""
+        await self._written()
+        block, self._pending, self._gathered = self._pending, [], 0
+        both = asyncio.to_thread(self._digest, block), asyncio.to_thread(self._write, block)
+        self._writing = asyncio.gather(*both)
+
+    async def _written(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is None:
             return
-        block, self._pending = bytes(self._pending), bytearray()
-        writing = asyncio.ensure_future(asyncio.to_thread(self._write, block))
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
-            # The file is closed next, so the thread has to be out of it; what it may raise is nobody's business now.
+            # The file is closed next, so threads have to be out of it; what they may raise is nobody's business now.
             await asyncio.gather(writing, return_exceptions=True)
             raise
 
-    def _write(self, block: bytes) -> None:
-        self._sha256.update(block)
-        if self._head.md5 is not None:
-            self._md5.update(block)
+    def _digest(self, block: list[bytes]) -> None:
+        for chunk in block:
+            self._sha256.update(chunk)
+            if self._head.md5 is not None:
+                self._md5.update(chunk)
+
+    def _write(self, block: list[bytes]) -> None:
         try:
-            self._file.write(block)
+            self._file.writelines(block)
             self._file.flush()
         except OSError as exc:
             raise _disk_fault(exc) from exc

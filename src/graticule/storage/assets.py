@@ -21,7 +21,7 @@ from graticule.errors import InternalError
 from graticule.settings import Settings
 from graticule.storage import buckets, remote_copy
 from graticule.storage.buckets import Bucket, faults, missing
-from graticule.storage.local import INCOMING, LocalFolder
+from graticule.storage.local import INCOMING, LocalFolder, digest_of
 from graticule.storage.remote import RemoteObjects
 
 #: Pieces in which local objects are read, bytes.
@@ -90,7 +90,7 @@ class AssetStore:
         key: str,
         path: Path,
         media_type: str | None,
-        sha256: str,
+        sha256: str | None,
         *,
         replace: bool = False,
         origin: str | None = None,
@@ -105,7 +105,7 @@ class AssetStore:
             key: the name in it.
             path: a regular file.
             media_type: kept by stores that can.
-            sha256: hex, of the bytes that it must have.
+            sha256: hex, of the bytes that it must have; None where it was made here and nobody has read it yet.
             replace: other bytes under this name were never recorded as stored (a crash came between), and may go.
             origin: a URL, with its credential, that answers the same bytes: a service that can fetch them itself may.
 
@@ -116,8 +116,9 @@ class AssetStore:
         name = _name(container, key)
         if self._folder is not None:
             put = self._folder.put_file
-            size = await asyncio.to_thread(lambda: put(name, path, sha256, replace=replace))
-            return _blob(size, sha256)
+            return _blob(*await asyncio.to_thread(lambda: put(name, path, sha256, replace=replace)))
+        if sha256 is None:
+            sha256 = await asyncio.to_thread(digest_of, name, path)
         size = await self._remote.put_file(name, path, media_type, sha256, replace=replace, origin=origin)
         return _blob(size, sha256)
 

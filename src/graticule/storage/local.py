@@ -14,6 +14,7 @@ import secrets
 import stat
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Final
 
@@ -27,6 +28,8 @@ _AFTER_LINK: Final = crashpoints.crash_point("storage.link.after")
 INCOMING: Final = ".incoming"
 _STALE_AFTER: Final = 3600
 _READ: Final = 1 << 20
+#: From here on a thread more is worth its start, bytes.
+_LARGE: Final = 4 << 20
 #: Another process may prune a folder between its opening and the link into it.
 _ATTEMPTS: Final = 8
 #: Where a hard link of the staged file is not to be had: other file system, no permission, too many links, no /proc.
@@ -56,8 +59,14 @@ class LocalFolder:
             raise InternalError(f"The stored object {name!r} is reached by a symbolic link: remove the link.")
         return path
 
-    def put_file(self, name: str, file: Path, sha256: str, *, replace: bool) -> int:
-        """Link (or copy) a file in, after reading it once; answers its size.
+    def put_file(self, name: str, file: Path, sha256: str | None, *, replace: bool) -> tuple[int, str]:
+        """Link (or copy) a file in, after reading it once; answers its size and SHA-256.
+
+        Args:
+            name: of the object.
+            file: a regular file.
+            sha256: what it must have; None: nobody has read it before, so that it is what it is.
+            replace: see `AssetStore.put_file`.
 
         Raises:
             BlobConflict: other bytes lie there, and they are not to be replaced.
@@ -66,16 +75,16 @@ class LocalFolder:
         with _faults(name), open_staged(name, file) as staged:
             descriptor = staged.fileno()
             size = os.fstat(descriptor).st_size
-            if _digest(descriptor) != sha256:
+            found = _synced_digest(descriptor, size)
+            if sha256 not in (None, found):
                 raise InternalIntermittentError(f"The staged file of {name} has changed since it was read.")
-            os.fsync(descriptor)
             try:
-                self._place(name, f"/proc/self/fd/{descriptor}", sha256, replace=replace)
+                self._place(name, f"/proc/self/fd/{descriptor}", found, replace=replace)
             except OSError as exc:
                 if exc.errno not in _COPY_INSTEAD and not isinstance(exc, FileNotFoundError):
                     raise
-                self._copy(name, descriptor, sha256, replace=replace)
-        return size
+                self._copy(name, descriptor, found, replace=replace)
+        return size, found
 
     def put_bytes(self, name: str, data: bytes, sha256: str, *, replace: bool) -> int:
         """Write bytes; as `put_file`."""
@@ -207,6 +216,12 @@ def open_staged(name: str, file: Path) -> IO[bytes]:
     return os.fdopen(descriptor, "rb", buffering=0)
 
 
+def digest_of(name: str, file: Path) -> str:
+    """The SHA-256 of a staged file. Raises as `open_staged`."""
+    with open_staged(name, file) as staged, _faults(name):
+        return _digest(staged.fileno())
+
+
 def _parts(name: str) -> list[str]:
     parts = name.split("/")
     if any(part in ("", ".", "..") or "\0" in part for part in parts):
@@ -228,6 +243,18 @@ def _write(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def _synced_digest(descriptor: int, size: int) -> str:
+    """The SHA-256 of a file that is on the disk when this returns: of a large one both are done at a time."""
+    if size < _LARGE:
+        os.fsync(descriptor)
+        return _digest(descriptor)
+    with ThreadPoolExecutor(1) as other:
+        synced = other.submit(os.fsync, descriptor)
+        digest = _digest(descriptor)
+        synced.result()
+    return digest
 
 
 def _digest(descriptor: int) -> str:

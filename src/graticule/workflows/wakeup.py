@@ -1,9 +1,10 @@
 """Waking up on commits, so that a new job is taken within milliseconds by whichever process is free.
 
 On SQLite ``PRAGMA data_version`` of a connection changes when any other connection, of this process or another one,
-commits: a thread asks it every few tens of milliseconds on a connection of its own (some microseconds each) and looks
-into the tables only after a change. On PostgreSQL whoever makes a job ready says so with NOTIFY (`announce`), which is
-heard when he commits, and a connection of its own listens. A notice that was missed costs a second at most.
+commits: a thread asks it every 20 ms on a connection of its own (some microseconds each) and looks into the tables only
+after a change, no more often than it was told. On PostgreSQL whoever makes a job ready says so with NOTIFY
+(`announce`), which is heard when he commits, and a connection of its own listens. A notice that was missed costs a
+second at most.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 #: After an error the connection is made anew, but not at once, seconds.
 _PAUSE_AFTER_ERROR: Final = 1.0
+#: How often a database file is asked whether there was a commit, seconds.
+_ASK: Final = 0.02
 _CHANNEL: Final = "graticule_jobs"
 #: Look also unasked so often: a notice may be lost with its connection, or kept back by a pooler, seconds.
 _UNASKED: Final = 1.0
@@ -185,17 +188,17 @@ class CommitWatch:
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         raw: sqlite3.Connection | None = None
-        version = -1
-        pause = self._interval
+        version, looked = -1, 0.0
+        pause = usual = min(self._interval, _ASK)
         while not self._stopped.wait(pause):
-            pause = self._interval
+            pause = usual
             try:
                 if raw is None:
                     raw = self._open()
                 seen = raw.execute("PRAGMA data_version").fetchone()[0]
-                if seen == version:
+                if seen == version or time.monotonic() < looked + self._interval:
                     continue
-                version = seen
+                version, looked = seen, time.monotonic()
                 found = self._due(SqliteConnection(raw))
             except sqlite3.Error as exc:
                 logger.warning("Watching commits failed, trying again: %s", exc, extra={"action": "watch_failed"})

@@ -11,39 +11,32 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
-import orjson
-
 from graticule import crashpoints
-from graticule.catalog import OnConflict, PreparedItem, check_searchable, prepare_item
+from graticule.catalog import OnConflict, PreparedItem, prepare_item
 from graticule.database import Connection
 from graticule.errors import (
-    AssetTooLarge,
-    GraticuleError,
-    ImportFileValidationFailed,
     IngestionError,
     InternalError,
     InternalIntermittentError,
     ItemAlreadyExists,
-    ItemSizeExceeded,
 )
 from graticule.ingestion.bulk import store
+from graticule.ingestion.bulk.documents import Documents, Loaded
+from graticule.ingestion.bulk.dry_runs import measured, note_plan
 from graticule.ingestion.bulk.jobs import AWAKENING, CHUNK, cancel_some, defer_awakening, defer_chunk, hand_out
-from graticule.ingestion.bulk.models import BULK, Run
-from graticule.ingestion.bulk.reading import check_originals, ready_item
+from graticule.ingestion.bulk.models import Run
 from graticule.ingestion.bulk.retries import retry_delay
 from graticule.ingestion.bulk.store import Chunk
 from graticule.ingestion.bulk.walking import SLICE, TURN_SECONDS, Walking
 from graticule.ingestion.burying import defer_sweep
-from graticule.ingestion.conversion import wants_conversion
 from graticule.ingestion.copying import ItemWork, staging_folder
 from graticule.ingestion.publishing import item_document
 from graticule.ingestion.remarks import Remark, shown
-from graticule.ingestion.validation import MAX_ITEM_ID, check_contents
 from graticule.ingestion.workflows import Workflows, last_word
-from graticule.sources import Fetcher, redact
+from graticule.sources import Fetcher
 from graticule.stac.datetimes import now_us
 from graticule.stac.documents import Item
-from graticule.storage import ManagedHrefs, ledger
+from graticule.storage import ledger
 from graticule.workflows import Attempt, journal
 
 #: Numbers of items that a chunk asks for at once.
@@ -53,23 +46,12 @@ _ITEM_DONE = crashpoints.crash_point("bulk.item.after")
 _CHUNK_DONE = crashpoints.crash_point("bulk.chunk.done")
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """An item that can be worked on, or why not; neither: its document is gone, for it has ended."""
-
-    item: Item | None = None
-    error: IngestionError | None = None
-    #: Of an item with an error, if it has one that can be told.
-    item_id: str | None = None
-    remarks: Sequence[Remark] = ()
-
-
 @dataclass(frozen=True)
 class BulkWork(Workflows):
     """The tasks of runs, and the parts they need beside those of single items."""
 
     fetcher: Fetcher
-    hrefs: ManagedHrefs
+    documents: Documents
 
     def register(self) -> None:
         """Tell the engine which function runs which task."""
@@ -107,10 +89,13 @@ class BulkWork(Workflows):
 
     async def _some(self, attempt: Attempt, run: Run, waiting: Sequence[int], until: float) -> bool:
         """Work on items one after the other, while documents of the next ones are fetched; False: time is over."""
-        slots = asyncio.Semaphore(self.settings.fetch_concurrency)
-        loading = {seq: asyncio.create_task(self._load(run, seq, slots)) for seq in waiting}
+        loading: dict[int, asyncio.Task[Loaded]] = {}
         try:
-            for seq in waiting:
+            for number, seq in enumerate(waiting):
+                # Not more ahead: what was fetched when the time is over was fetched for nothing.
+                for near in waiting[number : number + 1 + self.settings.fetch_concurrency]:
+                    if near not in loading:
+                        loading[near] = asyncio.create_task(self.documents.load(run, near))
                 await self._one(attempt, run, seq, loading[seq])
                 crashpoints.reach(_ITEM_DONE)
                 if time.monotonic() > until:
@@ -184,7 +169,7 @@ class BulkWork(Workflows):
 
     # --- an item
 
-    async def _one(self, attempt: Attempt, run: Run, seq: int, loading: asyncio.Task[_Loaded]) -> None:
+    async def _one(self, attempt: Attempt, run: Run, seq: int, loading: asyncio.Task[Loaded]) -> None:
         try:
             loaded = await loading
             if loaded.error is not None:
@@ -204,28 +189,6 @@ class BulkWork(Workflows):
                 )
             ):
                 await self.database.write(partial(self._fail, attempt=attempt, pk=run.pk, seq=seq, error=exc))
-
-    async def _load(self, run: Run, seq: int, slots: asyncio.Semaphore) -> _Loaded:
-        """The item, checked: everything that needs no database, and no turn."""
-        text = await self.database.read(lambda tx: journal.document(tx, run.pk, seq))
-        if text is None:
-            return _Loaded()
-        envelope = orjson.loads(self.sealer.open(text, BULK))
-        base, document = envelope.get("href"), envelope.get("item")
-        try:
-            if base is not None:
-                async with slots:
-                    document = await self._fetch(run, seq, base)
-            item = ready_item(document, run.operation.collection_id or "", base, self.hrefs, origin=base or run.url)
-            remarks = check_contents(item, self.settings)
-            check_searchable(item)
-            if run.keep_originals:
-                check_originals(item)
-        except IngestionError as exc:
-            identity = document.get("id") if isinstance(document, dict) else None
-            named = isinstance(identity, str) and 0 < len(identity) <= MAX_ITEM_ID
-            return _Loaded(error=exc, item_id=identity if named else None)
-        return _Loaded(item=item, remarks=remarks)
 
     async def _steps(self, attempt: Attempt, run: Run, seq: int, item: Item, remarks: Sequence[Remark]) -> None:
         if run.dry:
@@ -250,23 +213,7 @@ class BulkWork(Workflows):
             partial(self._publish_bulk, run=run, work=work, document=ready, remarks=[*remarks, *more])
         )
 
-    async def _fetch(self, run: Run, seq: int, url: str) -> Any:
-        """An item's document, through the guarded door."""
-        limit = self.settings.max_item_bytes
-        path = self.settings.staging_dir / "items" / f"{run.pk}-{seq}-{time.monotonic_ns()}.json"
-        try:
-            await self.fetcher.download(url, path, max_bytes=limit)
-            text = await asyncio.to_thread(path.read_bytes)
-        except AssetTooLarge as exc:
-            raise ItemSizeExceeded(f"{redact(url)} is larger than {limit} bytes (GRATICULE_MAX_ITEM_BYTES).") from exc
-        finally:
-            path.unlink(missing_ok=True)
-        try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError as exc:
-            raise ImportFileValidationFailed(f"{redact(url)} is no JSON: {exc}.") from None
-
-    def _touch(self, tx: Connection, *, attempt: Attempt, run: Run, seq: int, loaded: _Loaded) -> None:
+    def _touch(self, tx: Connection, *, attempt: Attempt, run: Run, seq: int, loaded: Loaded) -> None:
         """Count an attempt at an item that cannot be read, and name it if it has a name."""
         attempt.still_ours(tx)
         journal.start_item(tx, run.pk, seq)
@@ -352,43 +299,14 @@ class BulkWork(Workflows):
         if entry.item_id is not None and ledger.bury_operation(tx, operation.id, entry.item_id):
             defer_sweep(self.engine, tx)
 
-    # --- a dry run
-
     async def _plan(self, attempt: Attempt, run: Run, seq: int, item: Item, remarks: Sequence[Remark]) -> None:
-        """Ask how large every asset is; the item ends as it would, as far as that can be told."""
-        slots = asyncio.Semaphore(self.settings.fetch_concurrency)
-        refused: GraticuleError | None = None
-
-        async def one(key: str, href: str) -> tuple[str, int | None, str | None, IngestionError | None]:
-            async with slots:
-                try:
-                    measure = await self.fetcher.measure(href)
-                except IngestionError as exc:
-                    named = type(exc)(f"Item '{item['id']}', asset '{key}': {exc.message}")
-                    return key, None, None, named
-                limit = self.settings.max_asset_bytes
-                if measure.bytes is not None and measure.bytes > limit:
-                    message = (
-                        f"Item '{item['id']}', asset '{key}' has {measure.bytes} bytes; at most {limit} are taken."
-                    )
-                    return key, measure.bytes, None, AssetTooLarge(f"{message} (GRATICULE_MAX_ASSET_BYTES)")
-                return key, measure.bytes, measure.content_type, None
-
-        assets = item.get("assets", {})
-        found = await asyncio.gather(*(one(key, asset["href"]) for key, asset in assets.items()))
-        refused = next((error for *_, error in found if error is not None), None)
+        """In a dry run: ask how large every asset is; the item ends as it would, as far as that can be told."""
+        found = await measured(item, self.fetcher, self.settings)
 
         def note(tx: Connection) -> None:
             attempt.still_ours(tx)
-            for key, size, media_type, error in found:
-                href = assets[key]["href"]
-                if error is not None:
-                    journal.asset_failed(tx, run.pk, seq, key, redact(href), error)
-                    continue
-                outcome = "convert" if wants_conversion(key, assets[key], href) else "fetch"
-                store.planned_asset(
-                    tx, run.pk, seq, key, outcome=outcome, source=redact(href), size=size, media_type=media_type
-                )
+            note_plan(tx, run, seq, item, found)
+            refused = next((asset.error for asset in found if asset.error is not None), None)
             journal.end_item(tx, run.pk, seq, refused, keep_failed=True, warnings=shown(remarks))
 
         await self.database.write(note)

@@ -55,7 +55,7 @@ class ConversionPool:
         settings: Settings,
         staging_dir: Path,
         *,
-        jobs_per_process: int = 50,
+        jobs_per_process: int = 500,
         idle_seconds: float = 20.0,
         most_memory_bytes: int = 400 << 20,
     ) -> None:
@@ -64,7 +64,7 @@ class ConversionPool:
         Args:
             settings: ``conversion_*`` and ``max_asset_bytes`` are used.
             staging_dir: where processes have their folders; sources and outputs best lie in the same file system.
-            jobs_per_process: a process is replaced after so many.
+            jobs_per_process: a process is replaced after so many; its start costs as much as a hundred small jobs.
             idle_seconds: a process without work ends after that long.
             most_memory_bytes: a process that stays larger than this after a job is replaced.
         """
