@@ -261,6 +261,8 @@ async def test_aggregations_take_every_condition_of_a_search(catalog: Client) ->
     assert await count("filter=platform%20=%20'p'%20AND%20title%20IS%20NULL") == 3
     assert await count("ids=i0,i1,x") == 2
     assert await count("collections=radar,search") == 0
+    point = '{"type":"Point","coordinates":[2,2]}'
+    assert await count(f"intersects={quote(point)}") == 1
     assert await count(body={"query": {"platform": {"eq": "q"}}}) == 0
     assert await count(body={"intersects": {"type": "Point", "coordinates": [2, 2]}}) == 1
     assert await count(body={"collections": ["naip"], "limit": 1, "token": "x"}) == 4
@@ -323,6 +325,22 @@ async def test_a_collection_that_is_not_there_has_none(catalog: Client, name: st
 async def test_aggregations_that_cannot_be_made_are_refused(catalog: Client, query: str, target: str) -> None:
     answer = await catalog.get(f"/stac/aggregate?{query}")
     assert (answer.status, answer.error["target"]) == (400, target)
+
+
+async def test_what_an_aggregation_takes_is_told_by_the_openapi_document(catalog: Client) -> None:
+    document = (await catalog.get("/openapi.json")).json()
+    for path in ("/stac/aggregate", "/stac/collections/{collectionId}/aggregate"):
+        query = {one["name"]: one["schema"] for one in document["paths"][path]["get"]["parameters"]}
+        assert "week" in query["datetime_frequency_interval"]["enum"]
+        assert query["centroid_geohash_grid_frequency_precision"]["maximum"] == 6
+        assert query["{queryable}_frequency_interval"]["additionalProperties"] == {"type": "string"}
+        assert {"intersects", "bbox", "datetime", "filter", "ids", "aggregations"} <= query.keys()
+        content = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        assert content["schema"] == {"$ref": "#/components/schemas/Aggregate"}
+    members = document["components"]["schemas"]["Aggregate"]["allOf"][1]["properties"]
+    assert members.keys() == {
+        "aggregations", "datetime_frequency_interval", "centroid_geohash_grid_frequency_precision",
+    }  # fmt: skip
 
 
 async def test_landing_page_and_collections_lead_to_aggregations(catalog: Client) -> None:

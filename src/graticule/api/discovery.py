@@ -242,7 +242,8 @@ _SIGN = ("sign", "duration")
 _AGGREGATION_LISTS = ("collections", "collection", "ids", "bbox", "q", "aggregations")
 _OPTIONS = (
     "aggregations", "datetime_frequency_interval", "centroid_geohash_grid_frequency_precision",
-    "bbox", "datetime", "q", "query", "filter", "filter-lang", "filter-crs", "ids",
+    "{queryable}_frequency_interval",
+    "bbox", "intersects", "datetime", "q", "query", "filter", "filter-lang", "filter-crs", "ids",
 )  # fmt: skip
 _OF_CATALOG = (*_OPTIONS, "collections", "collection")
 _COLLECTION = "/stac/collections/{collectionId}"
