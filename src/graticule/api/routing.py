@@ -76,6 +76,11 @@ class Call:
         explicit = "api-version" in self.request.query_params
         return Links(base_url(self.request, self.services.settings), self.version, explicit)
 
+    def here(self, path: Sequence[str], lists: Sequence[str] = (), **changed: str) -> str:
+        """The URL of this request, below the base: its path, and its parameters but for those that are changed."""
+        asked = {name: value for name, value in self.lists(*lists).items() if name != "api-version"}
+        return self.links.to(*path, **{**asked, **changed})
+
     async def chunks(self, limit: int | None = None) -> AsyncIterator[bytes]:
         """The body as it arrives, at most ``max_body_bytes``, or fewer where an operation sets a limit of its own.
 

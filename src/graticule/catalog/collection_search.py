@@ -1,4 +1,4 @@
-"""Finding collections: each is looked at, as a document that is read once.
+"""Finding collections: each is looked at as it is answered, with the extent and summaries of its items.
 
 There are thousands of them at most, so there is no index: a document that was read is kept by its bytes, and what a
 search asks of it takes some microseconds.
@@ -16,6 +16,7 @@ from typing import Any, Final
 import orjson
 
 from graticule.catalog.base import CollectionRecord
+from graticule.catalog.describing import described_members
 from graticule.errors import InvalidParameter
 from graticule.stac.bbox import BBox
 from graticule.stac.collection_search import CollectionSearch
@@ -81,8 +82,8 @@ def find_collections(records: Iterable[CollectionRecord], search: CollectionSear
     after = None if search.token is None else _decode(search.token, order, len(search.sortby))
     found = []
     for record in records:
-        described = _described(record.doc)
-        if _matches(described, search) and (holds is None or holds(_item(record.doc), record.id) is True):
+        described = _described(record.doc, record.whole)
+        if _matches(described, search) and (holds is None or holds(_item(record.doc, record.whole), record.id) is True):
             values = [_value(described, key) for key in search.sortby]
             found.append((values, record.created_us, record.id, record))
     found.sort(key=lambda one: _Place(one[0], one[1], one[2], search.sortby))
@@ -126,8 +127,8 @@ def _share(one: TimeInterval, other: TimeInterval) -> bool:
 
 
 @lru_cache(maxsize=_KEPT)
-def _described(doc: bytes) -> _Described:
-    members = orjson.loads(doc)
+def _described(doc: bytes, whole: bytes | None) -> _Described:
+    members = described_members(doc, whole)
     extent = members.get("extent")
     extent = extent if isinstance(extent, Mapping) else {}
     boxes = [_box(one) for one in _listed(extent, "spatial", "bbox")]
@@ -145,8 +146,8 @@ def _described(doc: bytes) -> _Described:
 
 
 @lru_cache(maxsize=_KEPT)
-def _item(doc: bytes) -> dict[str, Any]:
-    return _described(doc).as_item()
+def _item(doc: bytes, whole: bytes | None) -> dict[str, Any]:
+    return _described(doc, whole).as_item()
 
 
 def _listed(extent: Mapping[str, Any], kind: str, name: str) -> list[Any]:

@@ -29,9 +29,15 @@ def described(record: CollectionRecord) -> bytes:
     """
     if record.whole is None:
         return record.doc
-    document: JsonObject = orjson.loads(record.doc)
-    _describe(document, Whole.read(record.whole))
-    return orjson.dumps(document)
+    return orjson.dumps(described_members(record.doc, record.whole))
+
+
+def described_members(doc: bytes, whole: bytes | None) -> JsonObject:
+    """The same, read: of a stored document and what is known of its items."""
+    document: JsonObject = orjson.loads(doc)
+    if whole is not None:
+        _describe(document, Whole.read(whole))
+    return document
 
 
 def undescribed(collection: Collection, record: CollectionRecord) -> Collection:
