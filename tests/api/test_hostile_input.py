@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 from collections.abc import Callable
@@ -64,6 +65,12 @@ async def test_documents_that_could_not_be_written_again_are_refused(admin: Clie
     searched = await admin.post("/stac/search", {"x": DEEP})
     assert [answer.status for answer in (collection, posted, searched)] == [400] * 3
     assert "nested too deeply" in collection.error["message"]
+
+
+async def test_a_compressed_body_is_refused_by_name(admin: Client) -> None:
+    answer = await admin.send("POST", "/stac/search", gzip.compress(b"{}"), headers={"content-encoding": "gzip"})
+    assert (answer.status, answer.error["target"]) == (400, "Content-Encoding")
+    assert "'gzip'" in answer.error["message"]
 
 
 @pytest.mark.parametrize("assets", [[], 0, "", "x", [1]])

@@ -86,7 +86,13 @@ class Call:
 
         Raises:
             BodyTooLarge: it is larger; the rest is not read.
+            InvalidRequestBody: it is compressed.
         """
+        coding = self.request.headers.get("content-encoding", "identity")
+        if coding.lower() != "identity":
+            raise InvalidRequestBody(
+                f"The body has the Content-Encoding {coding[:40]!r}: send it as it is.", target="Content-Encoding"
+            )
         largest = self.services.settings.max_body_bytes
         limit = largest if limit is None else min(limit, largest)
         declared = self.request.headers.get("content-length", "")
