@@ -1,4 +1,4 @@
-"""Rows of a catalog's database, read beside the running service: of its file, or of its server."""
+"""Rows of a catalog's database (its file, or its server), read beside the running service; changed beside none."""
 
 from __future__ import annotations
 
@@ -17,3 +17,13 @@ def rows(data_dir: Path, sql: str, url: str | None = None) -> list[tuple[Any, ..
             return server.execute(sql.encode()).fetchall()
     with closing(sqlite3.connect(f"file:{data_dir / 'graticule.db'}?mode=ro", uri=True)) as database:
         return database.execute(sql).fetchall()
+
+
+def execute(data_dir: Path, sql: str, url: str | None = None) -> None:
+    """Change rows, while the service is stopped."""
+    if url is not None:
+        with psycopg.connect(url) as server:
+            server.execute(sql.encode())
+        return
+    with closing(sqlite3.connect(data_dir / "graticule.db")) as database, database:
+        database.execute(sql)

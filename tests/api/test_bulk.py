@@ -11,7 +11,7 @@ from api.asgi import BASE, Client
 from graticule.database import Connection
 from graticule.errors import SourceTimeout
 from graticule.services import Services
-from graticule.workflows import journal
+from graticule.workflows import asset_entries, item_entries, journal
 
 INGESTIONS = "/inma/collections/naip/ingestions"
 DEFINITION: dict[str, Any] = {
@@ -150,13 +150,15 @@ async def test_what_is_not_there_is_404(admin: Client, path: str) -> None:
 async def test_a_report_has_pages_states_and_lines(reader: Client, services: Services) -> None:
     def work(tx: Connection) -> str:
         operation = journal.create(tx, "AddItem", "naip", total=5)
-        journal.add_items(tx, operation.pk, [(n, f"item-{n}", None) for n in range(5)])
-        stored = journal.StoredAsset("image", "copied", "c", "k", "image/tiff", 10, 12, "0" * 64, "https://x.test/a")
-        journal.start_item(tx, operation.pk, 0)
-        journal.asset_stored(tx, operation.pk, 0, stored)
-        journal.end_item(tx, operation.pk, 0)
-        journal.asset_failed(tx, operation.pk, 3, "image", "https://x.test/b", SourceTimeout("slow"))
-        journal.end_item(tx, operation.pk, 3, SourceTimeout("Item 'item-3': slow"))
+        item_entries.add(tx, operation.pk, [(n, f"item-{n}", None) for n in range(5)])
+        stored = asset_entries.StoredAsset(
+            "image", "copied", "c", "k", "image/tiff", 10, 12, "0" * 64, "https://x.test/a"
+        )
+        item_entries.start(tx, operation.pk, 0)
+        asset_entries.write_stored(tx, operation.pk, 0, stored)
+        item_entries.end(tx, operation.pk, 0)
+        asset_entries.write_failed(tx, operation.pk, 3, "image", "https://x.test/b", SourceTimeout("slow"))
+        item_entries.end(tx, operation.pk, 3, SourceTimeout("Item 'item-3': slow"))
         return operation.id
 
     url = f"/inma/operations/{await services.database.write(work)}/items"

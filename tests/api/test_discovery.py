@@ -91,9 +91,10 @@ async def pages(client: Client, answer: Answer, member: str = "collections") -> 
         ({"q": "sea ice,names"}, ["radar", "search"]),
         ({"q": "imagery AND NOT catalog"}, ["naip"]),
         ({"bbox": "175,0,-175,1"}, ["radar"]),
-        ({"bbox": "-100,30,-99,31"}, ["naip", "search"]),
+        ({"bbox": "-100,30,-99,31"}, ["search"]),
         ({"datetime": "../2000-01-01T00:00:00Z"}, ["radar"]),
-        ({"datetime": "2020-01-01T00:00:00Z"}, ["naip", "search"]),
+        ({"datetime": "2020-01-01T00:00:00Z"}, ["search"]),
+        ({"datetime": "2021-01-01T00:00:00Z"}, ["naip", "search"]),
         ({"filter": "license = 'CC-BY-4.0'"}, ["radar"]),
         ({"filter": "summaries.platform = 's1' OR id = 'naip'"}, ["naip", "radar"]),
         ({"filter": "title LIKE 'A%' AND license = 'proprietary'", "filter-lang": "cql2-text"}, ["search"]),
@@ -126,6 +127,27 @@ async def test_collections_are_found_in_pages(catalog: Client) -> None:
     first = await catalog.post(SEARCH, body)
     assert first.json()["numberMatched"] == 3
     assert await pages(catalog, first) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("bbox=2,2,9,9", True), ("bbox=50,50,60,60", False),
+        ("datetime=2021-02-01T00:00:00Z", True), ("datetime=2020-06-01T00:00:00Z", False),
+        ("filter=S_INTERSECTS(geometry,POINT(1 1))", True), ("filter=S_INTERSECTS(geometry,POINT(60 60))", False),
+        ("filter=A_CONTAINS(summaries.platform,('p'))", True), ("filter=summaries.platform IS NULL", False),
+    ],
+)  # fmt: skip
+async def test_collections_are_found_by_the_extent_and_summaries_they_are_answered_with(
+    catalog: Client, asked: str, found: bool
+) -> None:
+    everywhere = {
+        "spatial": {"bbox": [[-180, -90, 180, 90]]},
+        "temporal": {"interval": [["2000-01-01T00:00:00Z", None]]},
+    }
+    assert (await catalog.put("/stac/collections/naip", {**COLLECTION, "extent": everywhere})).status == 200
+    listed = (await catalog.get(f"/stac/collections?{quote(asked, safe='=')}")).json()["collections"]
+    assert ("naip" in {one["id"] for one in listed}) is found
 
 
 async def test_a_collection_found_is_the_collection_that_is_read(catalog: Client) -> None:
@@ -261,6 +283,8 @@ async def test_aggregations_take_every_condition_of_a_search(catalog: Client) ->
     assert await count("filter=platform%20=%20'p'%20AND%20title%20IS%20NULL") == 3
     assert await count("ids=i0,i1,x") == 2
     assert await count("collections=radar,search") == 0
+    point = '{"type":"Point","coordinates":[2,2]}'
+    assert await count(f"intersects={quote(point)}") == 1
     assert await count(body={"query": {"platform": {"eq": "q"}}}) == 0
     assert await count(body={"intersects": {"type": "Point", "coordinates": [2, 2]}}) == 1
     assert await count(body={"collections": ["naip"], "limit": 1, "token": "x"}) == 4
@@ -323,6 +347,22 @@ async def test_a_collection_that_is_not_there_has_none(catalog: Client, name: st
 async def test_aggregations_that_cannot_be_made_are_refused(catalog: Client, query: str, target: str) -> None:
     answer = await catalog.get(f"/stac/aggregate?{query}")
     assert (answer.status, answer.error["target"]) == (400, target)
+
+
+async def test_what_an_aggregation_takes_is_told_by_the_openapi_document(catalog: Client) -> None:
+    document = (await catalog.get("/openapi.json")).json()
+    for path in ("/stac/aggregate", "/stac/collections/{collectionId}/aggregate"):
+        query = {one["name"]: one["schema"] for one in document["paths"][path]["get"]["parameters"]}
+        assert "week" in query["datetime_frequency_interval"]["enum"]
+        assert query["centroid_geohash_grid_frequency_precision"]["maximum"] == 6
+        assert query["{queryable}_frequency_interval"]["additionalProperties"] == {"type": "string"}
+        assert {"intersects", "bbox", "datetime", "filter", "ids", "aggregations"} <= query.keys()
+        content = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        assert content["schema"] == {"$ref": "#/components/schemas/Aggregate"}
+    members = document["components"]["schemas"]["Aggregate"]["allOf"][1]["properties"]
+    assert members.keys() == {
+        "aggregations", "datetime_frequency_interval", "centroid_geohash_grid_frequency_precision",
+    }  # fmt: skip
 
 
 async def test_landing_page_and_collections_lead_to_aggregations(catalog: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 from collections.abc import Callable
@@ -66,9 +67,37 @@ async def test_documents_that_could_not_be_written_again_are_refused(admin: Clie
     assert "nested too deeply" in collection.error["message"]
 
 
+async def test_a_compressed_body_is_refused_by_name(admin: Client) -> None:
+    answer = await admin.send("POST", "/stac/search", gzip.compress(b"{}"), headers={"content-encoding": "gzip"})
+    assert (answer.status, answer.error["target"]) == (400, "Content-Encoding")
+    assert "'gzip'" in answer.error["message"]
+
+
 @pytest.mark.parametrize("assets", [[], 0, "", "x", [1]])
 async def test_assets_of_a_collection_are_an_object(admin: Client, assets: Any) -> None:
     assert (await admin.post("/stac/collections", COLLECTION | {"id": "x", "assets": assets})).status == 400
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"stac_version": "0.9.0"}, {"stac_version": 5}, {"stac_extensions": [5]}, {"summaries": []},
+        {"keywords": "x"}, {"providers": [{}]}, {"links": [{"rel": "about"}]}, {"links": [{"href": "x"}]},
+        {"extent": {"spatial": {"bbox": [[0, 0, 1, 1]]}, "temporal": {"interval": [["soon", None]]}}},
+    ],
+)  # fmt: skip
+async def test_a_collection_that_would_spoil_the_list_for_clients_is_refused(
+    admin: Client, member: dict[str, Any]
+) -> None:
+    """pystac-client reads all collections of a list, and fails at one that it cannot read."""
+    answer = await admin.post("/stac/collections", COLLECTION | {"id": "x"} | member)
+    assert (answer.status, answer.error["code"]) in {(400, "InvalidInputData"), (400, "StacValidationFailed")}
+    assert next(iter(member)) in answer.error["message"] + answer.error.get("target", "")
+
+
+@pytest.mark.parametrize("name", ["summaries", "stac_extensions", "keywords", "providers"])
+async def test_a_member_of_a_collection_may_be_null(admin: Client, name: str) -> None:
+    assert (await admin.post("/stac/collections", COLLECTION | {"id": "x", name: None})).status == 202
 
 
 async def test_null_assets_of_a_collection_are_none(admin: Client) -> None:

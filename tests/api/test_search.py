@@ -69,6 +69,18 @@ async def test_a_repeated_parameter_is_one_list(naip: Client) -> None:
     assert ids(answer) == ["i0", "i3", "i4", "i1", "i2"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/stac/search?ids=i0&ids=i1&limit=1", "/stac/collections/naip/items?limit=2&bbox=-180,-90,180,90",
+     "/stac/collections?limit=1&q=naip", "/stac/aggregate?aggregations=total_count&ids=i0"],
+)  # fmt: skip
+async def test_the_self_link_of_an_answer_leads_to_the_same_answer(naip: Client, path: str) -> None:
+    first = await naip.get(path)
+    urls = [urlsplit(link["href"]) for link in first.json()["links"] if link["rel"] == "self"]
+    (again,) = [await naip.get(f"{url.path}?{url.query}") for url in urls]
+    assert again.json() == first.json()
+
+
 async def test_a_body_is_sorted_on_all_its_pages(naip: Client) -> None:
     body = {
         "sortby": [{"field": "eo:cloud_cover", "direction": "desc"}, {"field": "id", "direction": "asc"}],

@@ -220,3 +220,21 @@ def test_an_extent_that_cannot_be_read_is_not_found(extent: Any) -> None:
     for asked in ({"bbox": "-180,-90,180,90"}, {"datetime": "../2030-01-01T00:00:00Z"}):
         assert find_collections([record], parse_collection_search(asked)).records == []
     assert find_collections([record], parse_collection_search({"filter": "id = 'odd'"})).records == [record]
+
+
+@pytest.mark.parametrize(
+    "end", ["2020-04-14T00:00:00", "2020-04-14", "2020-04-14 12:00:00", "2020-04-14T02:00:00+02:00"]
+)
+def test_an_interval_without_zone_or_time_of_day_is_found(end: str) -> None:
+    extent = {"temporal": {"interval": [["1984-12-31T00:00:00", end]]}}
+    record = CollectionRecord("mtbs", orjson.dumps({"id": "mtbs", "extent": extent}), "mtbs", 0, 0, deleting=False)
+    asked: list[tuple[dict[str, Any], bool]] = [
+        ({"datetime": "1985-01-01T00:00:00Z"}, True),
+        ({"datetime": "1980-01-01T00:00:00Z/1984-12-30T23:59:59Z"}, False),
+        ({"datetime": "2020-04-14T00:00:00Z/.."}, True),
+        ({"datetime": "2020-04-15T00:00:00Z/.."}, False),
+        ({"filter": "T_INTERSECTS(datetime, INTERVAL('2020-04-14T00:00:00Z', '..'))"}, True),
+        ({"filter": "T_AFTER(datetime, DATE('1984-12-30'))"}, True),
+    ]
+    for query, is_there in asked:
+        assert bool(find_collections([record], parse_collection_search(query)).records) is is_there, query

@@ -39,6 +39,9 @@ def footprint(rng: random.Random) -> dict[str, Any] | None:
     if rng.random() < 0.2:
         return {"type": "Point", "coordinates": [west, south]}
     ring = [[west, south], [west + size, south], [west + size, south + size], [west, south + size], [west, south]]
+    if rng.random() < 0.1:
+        line = {"type": "LineString", "coordinates": [[west, south], [west + 2 * size, south]]}
+        return {"type": "GeometryCollection", "geometries": [{"type": "Polygon", "coordinates": [ring]}, line]}
     if west + size > 180 and rng.random() < 0.5:
         end = west + size - 360
         halves = [[[min(x, 180), y] for x, y in ring], [[-180 if x == west else end, y] for x, y in ring]]

@@ -80,6 +80,13 @@ def footprint(rng: random.Random, x: float, y: float, size: float) -> dict[str, 
     return {"type": "Polygon", "coordinates": ring(west, y, east, y + size, tilt)}
 
 
+def collection_of(rng: random.Random, *members: dict[str, Any]) -> dict[str, Any]:
+    """These geometries as one, some of them in a collection within it (RFC 7946 section 3.1.8)."""
+    if rng.random() < 0.3:
+        members = ({"type": "GeometryCollection", "geometries": list(members[:1])}, *members[1:])
+    return {"type": "GeometryCollection", "geometries": list(members)}
+
+
 def make_world(rng: random.Random) -> World:
     world = World()
     for n in range(1800):
@@ -102,6 +109,13 @@ def make_world(rng: random.Random) -> World:
     for n in range(400):
         x, y = rng.choice(((12.5, 12.5), (-180.0, 0.0), (180.0, 0.0), (0.0, 90.0), (rng.uniform(-180, 180), 0.0)))
         world.add("points", f"p{n}", {"type": "Point", "coordinates": [x, y]}, START + rng.randrange(50), None)
+    for n in range(150):
+        x, y = rng.choice(CLUSTERS)
+        box = footprint(rng, x + rng.gauss(0, 2), y + rng.gauss(0, 2), rng.choice((0.05, 1.0)))
+        point = {"type": "Point", "coordinates": [rng.uniform(-180, 180), rng.uniform(-90, 90)]}
+        line = {"type": "LineString", "coordinates": [point["coordinates"], [x, y]]}
+        members = rng.choice(((box, point), (box, line), (point, line, box), (line,)))
+        world.add("points", f"g{n}", collection_of(rng, *members), START + rng.randrange(SPAN), None)
     return world
 
 

@@ -62,7 +62,7 @@ def test_an_item_without_geometry_has_no_place(item_factory: ItemFactory) -> Non
         ),
         ({"geometry": {"type": "Circle"}}, "Item 'one': the geometry has the type 'Circle'"),
         ({"geometry": {"type": "Point", "coordinates": [math.nan, 0]}}, "Item 'one': the geometry has the position"),
-        ({"geometry": {"type": "GeometryCollection", "geometries": []}}, "'GeometryCollection': it must be one of"),
+        ({"geometry": {"type": "GeometryCollection", "geometries": []}}, "Item 'one': the geometry has no geometries"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_by_name(

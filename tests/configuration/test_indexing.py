@@ -15,7 +15,7 @@ from graticule.configuration import Configuration, Indexing, Kind
 from graticule.database import Connection, Database
 from graticule.errors import InternalError
 from graticule.stac.search import parse_search
-from graticule.workflows import Attempt, Engine, LeaseLost, journal
+from graticule.workflows import Attempt, Engine, LeaseLost, cancelling, journal
 from graticule.workflows.journal import Operation
 
 OpenDatabase = Callable[[str], AbstractContextManager[Database]]
@@ -120,12 +120,12 @@ async def test_a_job_that_was_lost_goes_on_where_it_was(
     slices = 0
     work = indexing._work
 
-    def dying(tx: Connection, **given: Any) -> bool:
+    def dying(tx: Connection, *args: Any, **given: Any) -> Any:
         nonlocal slices
         slices += 1
         if slices == 4:
             raise LeaseLost("as if the worker was killed here")
-        return work(tx, **given)
+        return work(tx, *args, **given)
 
     monkeypatch.setattr(indexing, "_work", dying)
     job = {"operation": 1, "collection": "naip", "name": "v"}
@@ -150,7 +150,7 @@ async def test_a_build_that_is_cancelled_is_taken_back(
 ) -> None:
     await filled.add("naip", Kind.QUERYABLE, queryable(create_index=True))
     database.write_now(partial(Catalog.work_on_queryable, filled._catalog, collection_id="naip", name="v", limit=5))
-    database.write_now(lambda tx: journal.cancel(tx, journal.listing(tx, top=1, skip=0)[0]))
+    database.write_now(lambda tx: cancelling.cancel(tx, journal.listing(tx, top=1, skip=0)[0]))
     (operation,) = operations(database)
     assert operation.status == "Canceled"
     operation_id = operation.id

@@ -14,17 +14,20 @@ import pytest
 import graticule.ingestion.bulk.running
 import graticule.ingestion.workflows
 import graticule.services  # noqa: F401
-from acceptance.reading import rows
+from acceptance.reading import execute, rows
 from acceptance.serving import Served
 from acceptance.source import Source
 from crash.conftest import Place, in_each
 from crash.torture import Client, check, collection, item, raster
 from graticule.crashpoints import CRASH_POINTS
+from graticule.workflows.slices import SLICE
 from ingestion.bulk_source import catalog, document
 
 KILLS = 3
 #: Reached only where assets lie in a bucket.
 REMOTE = {"storage.put.before", "storage.put.after"}
+#: Reached only where items were written before migration 10.
+BACKFILL = "ingestion.backfill.slice"
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,35 @@ def _work(client: Client, source: Source) -> None:
         client.send("DELETE", f"collections/kept/items/good-{n}")
 
 
+def _age(served: Served, client: Client) -> None:
+    """Have a collection whose items were written before there were words of them, and a worker that starts."""
+    client.send("POST", "collections", collection("aged"))
+    items = [item("aged", f"aged-{n}", {}) for n in range(2 * SLICE + 1)]
+    for one in items:
+        one["properties"]["title"] = "Under fire"
+    client.post_items("aged", items)
+    client.settle()
+    served.stop()
+    for statement in (
+        "DELETE FROM item_words",
+        "DELETE FROM item_texts",
+        "INSERT INTO word_backfills(coll) SELECT coll FROM collections WHERE id = 'aged'",
+    ):
+        execute(served.data_dir, statement, url=served.database_url)
+    served.start()
+
+
+def _wait_for_words(client: Client) -> None:
+    """Each item of the collection has them."""
+    ask = partial(rows, client.served.data_dir, url=client.served.database_url)
+    words = "SELECT count(*) FROM item_texts t JOIN items i ON i.pk = t.pk JOIN collections c ON c.coll = i.coll"
+    deadline = time.monotonic() + 60
+    while ask("SELECT count(*) FROM word_backfills")[0][0]:
+        assert time.monotonic() < deadline, ask("SELECT * FROM word_backfills")
+        time.sleep(0.1)
+    assert ask(f"{words} WHERE c.id = 'aged'")[0][0] == 2 * SLICE + 1
+
+
 def _pairs() -> list[tuple[str, str]]:
     """All points, two at a time, of different rooms: most of a run's time is starting."""
     points = sorted(CRASH_POINTS - REMOTE)
@@ -121,9 +153,13 @@ def _run(folder: Path, points: tuple[str, str], source: Source, place: Place) ->
     }
     with Served(folder, env=environment) as served:
         client = Client(served)
+        if BACKFILL in points:
+            _age(served, client)
         _work(client, source)
         result = check(client, source)
         _wait_for_indexes(client)
+        if BACKFILL in points:
+            _wait_for_words(client)
     assert not any(result.values()), f"{result}\n{served.log_text()[-6000:]}"
     killed = Counter(line.split()[0] for line in log.read_text().splitlines())
     assert killed == dict.fromkeys(points, KILLS), "a point was reached too seldom"

@@ -13,7 +13,7 @@ from graticule.catalog import OnConflict, SqlCatalog
 from graticule.database import Connection, Database
 from graticule.ingestion.backfilling import WordBackfill
 from graticule.stac.search import parse_search
-from graticule.workflows import Attempt, Engine, LeaseLost, Timing, journal
+from graticule.workflows import Attempt, Engine, LeaseLost, Timing, cancelling, journal
 from graticule.workflows.journal import Operation
 
 ITEMS = 20
@@ -90,12 +90,12 @@ async def test_a_job_that_was_lost_goes_on_where_it_was(
     slices = 0
     work = WordBackfill._work
 
-    def dying(self: WordBackfill, tx: Connection, **given: Any) -> bool:
+    def dying(self: WordBackfill, tx: Connection, *args: Any, **given: Any) -> Any:
         nonlocal slices
         slices += 1
         if slices == 4:
             raise LeaseLost("as if the worker was killed here")
-        return work(self, tx, **given)
+        return work(self, tx, *args, **given)
 
     monkeypatch.setattr(WordBackfill, "_work", dying)
 
@@ -120,7 +120,7 @@ async def test_one_that_is_cancelled_is_begun_again_with_the_next_worker(
 ) -> None:
     engine, _ = await started(each_database)
     (operation,) = operations(each_database)
-    each_database.write_now(partial(journal.cancel, operation=operation))
+    each_database.write_now(partial(cancelling.cancel, operation=operation))
     await finish(engine, each_database)
     assert await found(catalog) == 0
     engine, _ = await started(each_database)

@@ -24,7 +24,7 @@ from graticule.ingestion.bulk import Run, jobs, retries, store, walking
 from graticule.ingestion.bulk.retries import MOST_TRIES, retry_delay
 from graticule.services import Services, open_services, open_work
 from graticule.settings import Settings
-from graticule.workflows import journal
+from graticule.workflows import cancelling, journal
 from graticule.workflows.journal import Operation
 from ingestion.bulk_source import catalog, document, feature, flat
 from ingestion.test_service import COLLECTION, item
@@ -338,7 +338,7 @@ async def test_a_cancelled_run_ends_and_leaves_nothing_behind(
     services: Services, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(walking, "SLICE", 50)
-    monkeypatch.setattr(journal, "_CANCEL_ITEMS", 100)
+    monkeypatch.setattr(cancelling, "_CANCEL_ITEMS", 100)
     url = flat(source, 700)
     run = await started(services, url)
     async with working(services, concurrency=2):

@@ -12,7 +12,7 @@ from graticule.ingestion.conversion.models import BandFacts, RasterFacts
 from graticule.ingestion.describing import compare, compare_files, facts_by_asset, fill_in
 from graticule.stac.documents import Item
 from graticule.stac.validation import core_faults, extension_faults
-from graticule.workflows.journal import StoredAsset
+from graticule.workflows.asset_entries import StoredAsset
 
 SHA = "ab" * 32
 FACTS = RasterFacts(

@@ -13,7 +13,7 @@ from graticule.errors import NotFound, TooManyRequests
 from graticule.ingestion import service
 from graticule.services import Services, open_services
 from graticule.settings import Settings
-from graticule.workflows import journal
+from graticule.workflows import item_entries, journal
 from graticule.workflows.journal import Operation
 
 COLLECTION: dict[str, Any] = {
@@ -72,7 +72,7 @@ async def test_an_item_without_assets_is_there_when_the_answer_is(services: Serv
 async def test_an_item_with_assets_waits_sealed_with_its_job(services: Services) -> None:
     operation = await submit(services, item("a", assets=1))
     assert operation.status == "Pending"
-    sealed = await services.database.read(lambda tx: journal.document(tx, operation.pk, 0))
+    sealed = await services.database.read(lambda tx: item_entries.document(tx, operation.pk, 0))
     assert sealed is not None
     assert b"hunter22" not in sealed
     assert await count(services, "procrastinate_jobs") == 1
@@ -95,7 +95,7 @@ async def test_a_batch_is_settled_item_by_item(services: Services) -> None:
         ),
     )
     assert (operation.status, operation.total, operation.succeeded, operation.failed) == ("Pending", 9, 1, 7)
-    entries = await services.database.read(lambda tx: journal.items(tx, operation.pk))
+    entries = await services.database.read(lambda tx: item_entries.listing(tx, operation.pk))
     assert [entry.code for entry in entries] == [
         None,
         "ItemAlreadyExistsInCollection",
@@ -152,7 +152,7 @@ async def test_cancel_all_cancels_more_than_a_slice_and_spares_deletions(service
     def many(tx: Connection) -> None:
         for _ in range(230):
             operation = journal.create(tx, "AddItem", "c", total=1)
-            journal.add_items(tx, operation.pk, [(0, "i", None)])
+            item_entries.add(tx, operation.pk, [(0, "i", None)])
 
     await services.database.write(many)
     await services.ingestion.create_collection(COLLECTION | {"id": "d"}, ())

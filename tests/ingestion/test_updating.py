@@ -17,8 +17,9 @@ from graticule.ingestion.updating import Change, merge_patch
 from graticule.services import Services, open_services
 from graticule.settings import Settings
 from graticule.storage import layout, ledger
-from graticule.workflows import journal
-from graticule.workflows.journal import Operation, StoredAsset
+from graticule.workflows import item_entries
+from graticule.workflows.asset_entries import StoredAsset
+from graticule.workflows.journal import Operation
 from ingestion.test_service import COLLECTION, count, item, submit
 from ingestion.test_workflows import ended, until, working
 
@@ -342,7 +343,7 @@ async def test_a_cancelled_update_leaves_the_item_as_it_was(services: Services) 
     await submit(services, item("a"))
     before = await read(services)
     waiting = await put(services, item("a", assets=1))
-    sealed = await services.database.read(lambda tx: journal.document(tx, waiting.pk, 0))
+    sealed = await services.database.read(lambda tx: item_entries.document(tx, waiting.pk, 0))
     assert sealed is not None
     assert b"hunter22" not in sealed
     async with working(services, bringing):

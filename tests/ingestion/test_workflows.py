@@ -18,8 +18,9 @@ from graticule.ingestion.copying import ItemWork
 from graticule.ingestion.workflows import Workflows
 from graticule.services import Services, open_services
 from graticule.settings import Settings
-from graticule.workflows import Backoff, Engine, Timing, journal
-from graticule.workflows.journal import Operation, StoredAsset
+from graticule.workflows import Backoff, Engine, Timing, item_entries, journal
+from graticule.workflows.asset_entries import StoredAsset
+from graticule.workflows.journal import Operation
 from ingestion.test_service import COLLECTION, item, submit
 
 TIMING = Timing(heartbeat=0.1, polling=0.05, wake=0.01, restart=Backoff(0.05, 0.1))
@@ -91,7 +92,7 @@ async def test_an_item_is_published_and_its_document_erased(services: Services) 
     async with working(services, Copies()):
         assert (await ended(services, operation)).status == "Succeeded"
     assert b'"managed:x/c/k"' in await services.catalog.item("c", "a")
-    assert await services.database.read(lambda tx: journal.document(tx, operation.pk, 0)) is None
+    assert await services.database.read(lambda tx: item_entries.document(tx, operation.pk, 0)) is None
 
 
 async def test_a_failure_of_the_source_ends_the_item_at_once(services: Services) -> None:
@@ -151,7 +152,7 @@ async def test_what_was_sent_for_items_cancelled_while_they_waited_is_erased(ser
     assert (await services.ingestion.operation(operation.id)).status == "Canceled"
     async with working(services, Copies()):
         give_up_at = time.monotonic() + 30
-        while await services.database.read(lambda tx: journal.document(tx, operation.pk, 0)) is not None:
+        while await services.database.read(lambda tx: item_entries.document(tx, operation.pk, 0)) is not None:
             assert time.monotonic() < give_up_at
             await asyncio.sleep(0.02)
     assert await services.catalog.item_count("c") == 0
@@ -185,7 +186,7 @@ async def test_a_deletion_cancels_more_than_the_request_did(services: Services) 
     def many(tx: Connection) -> None:
         for _ in range(230):
             operation = journal.create(tx, "AddItem", "c", total=1)
-            journal.add_items(tx, operation.pk, [(0, "i", None)])
+            item_entries.add(tx, operation.pk, [(0, "i", None)])
 
     await services.database.write(many)
     deletion = await services.ingestion.delete_collection("c")

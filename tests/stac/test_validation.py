@@ -119,6 +119,28 @@ def test_a_fault_of_the_core_names_its_member_and_rule(
     assert fault.rule.endswith(rule) or fault.path.startswith("geometry")
 
 
+@pytest.mark.parametrize("version", ["1.0.0", "1.1.0"])
+@pytest.mark.parametrize(
+    ("apply", "message"),
+    [
+        (change("properties.datetime", None), "null is allowed only beside start_datetime and end_datetime"),
+        (change("properties.datetime", "2024"), '"2024" is no date-time in UTC such as 2024-01-31T12:00:00Z'),
+        (
+            change(
+                "geometry", {"type": "GeometryCollection", "geometries": [{"type": "Point", "coordinates": [1, 2]}]}
+            ),
+            '"GeometryCollection" is none of Point, LineString, Polygon, MultiPoint, MultiLineString and MultiPolygon',
+        ),
+    ],
+)
+def test_usual_faults_are_told_with_what_would_be_right(
+    version: str, apply: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    document = item(version)
+    apply(document)
+    assert message in [fault.message for fault in core_faults(document)]
+
+
 @pytest.mark.parametrize(
     ("name", "properties", "path", "rule"),
     [

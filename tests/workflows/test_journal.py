@@ -10,8 +10,9 @@ import pytest
 
 from graticule.database import Connection, Database
 from graticule.errors import CanceledOperation, InvalidInputData, NotFound
-from graticule.workflows import journal
-from graticule.workflows.journal import Operation, StoredAsset
+from graticule.workflows import asset_entries, cancelling, item_entries, journal
+from graticule.workflows.asset_entries import StoredAsset
+from graticule.workflows.journal import Operation
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ class Journal:
     def create(self, total: int | None = 1, *, collection: str = "naip", accepted: bool = True) -> Operation:
         def create(tx: Connection) -> Operation:
             operation = journal.create(tx, "AddItem", collection, total=total, accepted=accepted)
-            journal.add_items(tx, operation.pk, [(seq, f"i{seq}", b"sealed") for seq in range(total or 0)])
+            item_entries.add(tx, operation.pk, [(seq, f"i{seq}", b"sealed") for seq in range(total or 0)])
             return operation
 
         return self.write(create)
@@ -49,12 +50,12 @@ class Journal:
         def start(tx: Connection, current: Operation) -> None:
             journal.start(tx, current)
             for seq in seqs:
-                journal.start_item(tx, current.pk, seq)
+                item_entries.start(tx, current.pk, seq)
 
         return self.do(start, operation)
 
     def end(self, operation: Operation, seq: int, error: Exception | None = None) -> Operation:
-        return self.do(lambda tx, current: journal.end_item(tx, current.pk, seq, error), operation)  # type: ignore[arg-type]
+        return self.do(lambda tx, current: item_entries.end(tx, current.pk, seq, error), operation)  # type: ignore[arg-type]
 
     def count(self, table: str) -> int:
         return int(self.write(lambda tx: tx.value(f"SELECT count(*) FROM {table}")))
@@ -115,19 +116,19 @@ def test_an_item_ends_once(book: Journal) -> None:
 
 def test_an_ended_operation_is_not_ended_again(book: Journal) -> None:
     operation = book.end(book.create(), 0)
-    assert book.do(journal.cancel, operation) == operation
+    assert book.do(cancelling.cancel, operation) == operation
     assert book.do(journal.start, operation) == operation
 
 
 def test_a_document_is_erased_when_its_item_ends(book: Journal) -> None:
     operation = book.create(total=2)
     book.end(operation, 0)
-    assert book.write(lambda tx: journal.document(tx, operation.pk, 0)) is None
-    assert book.write(lambda tx: journal.document(tx, operation.pk, 1)) == b"sealed"
+    assert book.write(lambda tx: item_entries.document(tx, operation.pk, 0)) is None
+    assert book.write(lambda tx: item_entries.document(tx, operation.pk, 1)) == b"sealed"
 
 
 def test_cancelled_while_pending_it_has_only_that_entry(book: Journal) -> None:
-    operation = book.do(journal.cancel, book.create(total=3))
+    operation = book.do(cancelling.cancel, book.create(total=3))
     assert (operation.status, words(operation)) == ("Canceled", ["Canceled"])
     assert operation.history[0]["errorCode"] == "CanceledOperation"
     assert operation.started is None
@@ -138,11 +139,11 @@ def test_cancelled_while_pending_it_has_only_that_entry(book: Journal) -> None:
 def test_cancelled_while_running_it_waits_for_what_is_in_hand(book: Journal) -> None:
     operation = book.create(total=3)
     book.start(operation, 1)
-    operation = book.do(journal.cancel, operation)
+    operation = book.do(cancelling.cancel, operation)
     assert (operation.status, operation.canceled) == ("Canceling", 2)
     with pytest.raises(CanceledOperation):
         journal.check_not_canceled(operation)
-    again = book.do(journal.cancel, operation)
+    again = book.do(cancelling.cancel, operation)
     assert again == operation
     operation = book.end(operation, 1, CanceledOperation())
     assert (operation.status, operation.canceled) == ("Canceled", 3)
@@ -152,7 +153,7 @@ def test_cancelled_while_running_it_waits_for_what_is_in_hand(book: Journal) -> 
 def test_what_succeeds_while_it_is_cancelled_counts_as_succeeded(book: Journal) -> None:
     operation = book.create(total=2)
     book.start(operation, 0)
-    book.do(journal.cancel, operation)
+    book.do(cancelling.cancel, operation)
     operation = book.end(operation, 0)
     assert (operation.status, operation.succeeded, operation.canceled) == ("Canceled", 1, 1)
 
@@ -162,7 +163,7 @@ def test_a_slice_of_cancelling_spares_deletions_and_others_collections(book: Jou
     deletion = book.create(total=None)
     other = book.create(collection="other")
     half_written = book.create(total=2, accepted=False)
-    assert book.write(lambda tx: journal.cancel_some(tx, collection_id="naip")) is None
+    assert book.write(lambda tx: cancelling.cancel_some(tx, collection_id="naip")) is None
 
     def status(operation: Operation) -> str:
         return book.write(lambda tx: journal.get(tx, operation.id)).status
@@ -175,12 +176,12 @@ def test_cancelling_many_goes_on_where_the_slice_ended(book: Journal) -> None:
     def many(tx: Connection) -> None:
         for _ in range(250):
             operation = journal.create(tx, "AddItem", "naip", total=1)
-            journal.add_items(tx, operation.pk, [(0, "i", None)])
+            item_entries.add(tx, operation.pk, [(0, "i", None)])
 
     book.write(many)
     slices, below = 0, None
     while slices == 0 or below is not None:
-        below = book.write(lambda tx, below=below: journal.cancel_some(tx, below=below))  # type: ignore[misc]
+        below = book.write(lambda tx, below=below: cancelling.cancel_some(tx, below=below))  # type: ignore[misc]
         slices += 1
     assert slices == 3
     assert book.write(lambda tx: journal.listing(tx, top=1, skip=0, status="Pending")) == []
@@ -189,7 +190,7 @@ def test_cancelling_many_goes_on_where_the_slice_ended(book: Journal) -> None:
 def test_a_cancelled_slice_has_a_bounded_number_of_items(book: Journal) -> None:
     for _ in range(3):
         book.create(total=900)
-    below = book.write(journal.cancel_some)
+    below = book.write(cancelling.cancel_some)
     assert below is not None
     assert len(book.write(lambda tx: journal.listing(tx, top=10, skip=0, status="Pending"))) == 1
 
@@ -229,39 +230,39 @@ def asset(key: str) -> StoredAsset:
 
 def test_stored_assets_are_found_again_and_failed_ones_are_not(book: Journal) -> None:
     operation = book.create()
-    book.write(lambda tx: journal.asset_stored(tx, operation.pk, 0, asset("a")))
-    book.write(lambda tx: journal.asset_failed(tx, operation.pk, 0, "b", "https://x.test/b", WRONG))
-    assert book.write(lambda tx: journal.stored_assets(tx, operation.pk, 0)) == {"a": asset("a")}
-    book.write(lambda tx: journal.asset_stored(tx, operation.pk, 0, asset("b")))
-    assert set(book.write(lambda tx: journal.stored_assets(tx, operation.pk, 0))) == {"a", "b"}
+    book.write(lambda tx: asset_entries.write_stored(tx, operation.pk, 0, asset("a")))
+    book.write(lambda tx: asset_entries.write_failed(tx, operation.pk, 0, "b", "https://x.test/b", WRONG))
+    assert book.write(lambda tx: asset_entries.stored(tx, operation.pk, 0)) == {"a": asset("a")}
+    book.write(lambda tx: asset_entries.write_stored(tx, operation.pk, 0, asset("b")))
+    assert set(book.write(lambda tx: asset_entries.stored(tx, operation.pk, 0))) == {"a", "b"}
 
 
 def test_a_raster_keeps_its_facts_for_whoever_takes_the_item_over_and_an_item_its_warnings(book: Journal) -> None:
     operation = book.create()
     raster = dataclasses.replace(asset("a"), facts={"width": 3, "bands": [{"dtype": "uint8"}]})
-    book.write(lambda tx: journal.asset_stored(tx, operation.pk, 0, raster))
-    assert book.write(lambda tx: journal.stored_assets(tx, operation.pk, 0)) == {"a": raster}
+    book.write(lambda tx: asset_entries.write_stored(tx, operation.pk, 0, raster))
+    assert book.write(lambda tx: asset_entries.stored(tx, operation.pk, 0)) == {"a": raster}
     warning = {"path": "properties", "rule": "raster", "message": "so"}
-    book.write(lambda tx: journal.end_item(tx, operation.pk, 0, warnings=[warning]))
-    entry = book.write(lambda tx: journal.item(tx, operation.pk, 0))
+    book.write(lambda tx: item_entries.end(tx, operation.pk, 0, warnings=[warning]))
+    entry = book.write(lambda tx: item_entries.get(tx, operation.pk, 0))
     assert entry is not None
     assert entry.warnings == [warning]
 
 
 def test_crashes_are_counted(book: Journal) -> None:
     operation = book.create()
-    assert [book.write(lambda tx: journal.count_crash(tx, operation.pk, 0)) for _ in range(3)] == [1, 2, 3]
+    assert [book.write(lambda tx: item_entries.count_crash(tx, operation.pk, 0)) for _ in range(3)] == [1, 2, 3]
 
 
 def test_detail_of_old_operations_is_folded_and_the_counts_stay(book: Journal) -> None:
     ended, live = book.create(total=2), book.create()
-    book.write(lambda tx: journal.asset_stored(tx, ended.pk, 0, asset("a")))
+    book.write(lambda tx: asset_entries.write_stored(tx, ended.pk, 0, asset("a")))
     book.end(ended, 0)
     book.end(ended, 1, WRONG)
-    assert book.write(lambda tx: journal.fold(tx, older_than=600, limit=10)) == 0
-    assert book.write(lambda tx: journal.fold(tx, older_than=-1, limit=10)) == 1
-    assert book.write(lambda tx: journal.fold(tx, older_than=-1, limit=10)) == 0
+    assert book.write(lambda tx: item_entries.fold(tx, older_than=600, limit=10)) == 0
+    assert book.write(lambda tx: item_entries.fold(tx, older_than=-1, limit=10)) == 1
+    assert book.write(lambda tx: item_entries.fold(tx, older_than=-1, limit=10)) == 0
     assert (book.count("operation_items"), book.count("operation_assets")) == (1, 0)
     operation = book.write(lambda tx: journal.get(tx, ended.id))
     assert (operation.status, operation.succeeded, operation.failed) == ("Failed", 1, 1)
-    assert book.write(lambda tx: journal.item(tx, live.pk, 0)) is not None
+    assert book.write(lambda tx: item_entries.get(tx, live.pk, 0)) is not None

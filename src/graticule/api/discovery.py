@@ -58,13 +58,11 @@ def is_collection_search(call: Call) -> bool:
 
 async def search_collections_get(call: Call) -> Response:
     """``GET /stac/collections`` with conditions, an order, or a page."""
-    asked = call.lists(*_LISTS)
-    search = parse_collection_search(asked)
+    search = parse_collection_search(call.lists(*_LISTS))
     page = await _find(call, search)
     around: list[Link] = []
     if page.next_token is not None:
-        query = {name: value for name, value in asked.items() if name not in {"token", "api-version"}}
-        href = call.links.versioned("stac", "collections", **query, token=page.next_token)
+        href = call.here(("stac", "collections"), _LISTS, token=page.next_token)
         around.append({"rel": "next", "type": JSON, "method": "GET", "href": href})
     return await _collections(call, Documents(call, fields=search.fields), page, search, around)
 
@@ -82,7 +80,7 @@ async def search_collections_post(call: Call) -> Response:
                 "rel": "next",
                 "type": JSON,
                 "method": "POST",
-                "href": call.links.versioned("stac", "collections", "search", **keep),
+                "href": call.links.to("stac", "collections", "search", **keep),
                 "body": {**body, "token": page.next_token},
                 "merge": False,
             }
@@ -108,8 +106,9 @@ async def collection_queryables(call: Call) -> Response:
 
 def collections_links(call: Call) -> list[Link]:
     """Links of every list of collections."""
+    here = ("stac", "collections") if call.request.method == "GET" else ("stac", "collections", "search")
     return [
-        {"rel": "self", "type": JSON, "href": call.links.to("stac", "collections")},
+        {"rel": "self", "type": JSON, "href": call.here(here, _LISTS)},
         {"rel": "parent", "type": JSON, "href": call.links.to("stac", "")},
         {"rel": "root", "type": JSON, "href": call.links.to("stac", "")},
         {
@@ -195,7 +194,10 @@ async def _aggregate(call: Call, asked: Mapping[str, Any]) -> Response:
         {
             "type": "AggregationCollection",
             "aggregations": [_written(one) for one in found],
-            "links": [*_above(call, path), {"rel": "self", "type": JSON, "href": call.links.to(*path, "aggregate")}],
+            "links": [
+                *_above(call, path),
+                {"rel": "self", "type": JSON, "href": call.here((*path, "aggregate"), _AGGREGATION_LISTS)},
+            ],
         }
     )
 
@@ -242,7 +244,8 @@ _SIGN = ("sign", "duration")
 _AGGREGATION_LISTS = ("collections", "collection", "ids", "bbox", "q", "aggregations")
 _OPTIONS = (
     "aggregations", "datetime_frequency_interval", "centroid_geohash_grid_frequency_precision",
-    "bbox", "datetime", "q", "query", "filter", "filter-lang", "filter-crs", "ids",
+    "{queryable}_frequency_interval",
+    "bbox", "intersects", "datetime", "q", "query", "filter", "filter-lang", "filter-crs", "ids",
 )  # fmt: skip
 _OF_CATALOG = (*_OPTIONS, "collections", "collection")
 _COLLECTION = "/stac/collections/{collectionId}"

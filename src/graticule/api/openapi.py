@@ -13,6 +13,7 @@ from typing import Any, Final
 from graticule import __version__
 from graticule.api.data import parameters as tiler
 from graticule.api.routing import Endpoint
+from graticule.stac import aggregation
 
 #: Its media type (OGC API Features 1.0, requirements class "OpenAPI 3.0").
 OPENAPI: Final = "application/vnd.oai.openapi+json;version=3.0"
@@ -30,6 +31,29 @@ _DATETIME: Final[Schema] = {
 }
 _GEOMETRY: Final[Schema] = {"$ref": "#/components/schemas/Geometry"}
 _BOOLEAN: Final[Schema] = {"type": "string", "description": "true or false", "example": "true"}
+
+#: How the frequencies of an aggregation are put into buckets.
+_INTERVALS: Final[dict[str, Schema]] = {
+    "datetime_frequency_interval": {
+        "type": "string",
+        "enum": list(aggregation.INTERVALS),
+        "description": "Width of a bucket of datetime_frequency; without it, what suits the times that are found.",
+    },
+    "centroid_geohash_grid_frequency_precision": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": aggregation.MAX_PRECISION,
+        "default": aggregation.DEFAULT_PRECISION,
+        "description": "Letters of a geohash.",
+    },
+}
+_OTHER_INTERVALS: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": _TEXT,
+    "description": "Of the frequency of a declared queryable, such as gsd_frequency_interval: the width of a range of"
+    " numbers, or for times one of the values of datetime_frequency_interval.",
+    "example": {"gsd_frequency_interval": "10"},
+}
 
 #: Query parameters, where a text without more would say too little.
 _PARAMETERS: Final[dict[str, Schema]] = {
@@ -50,6 +74,10 @@ _PARAMETERS: Final[dict[str, Schema]] = {
     "ids": {**_TEXT, "description": "Ids joined by commas."},
     "collections": {**_TEXT, "description": "Collection ids joined by commas."},
     "api-version": {**_TEXT, "description": "Without one, the stable version."},
+    "aggregations": {**_TEXT, "description": "Names joined by commas; /aggregations lists them."},
+    **_INTERVALS,
+    # An object in a query is written as its members: any number of parameters that are named like this.
+    "{queryable}_frequency_interval": _OTHER_INTERVALS,
     **tiler.QUERY,
 }
 _SEARCH: Final[Schema] = {
@@ -110,6 +138,18 @@ _SCHEMAS: Final[dict[str, Schema]] = {
         "properties": {"type": _TEXT, "coordinates": {"type": "array", "items": {}}},
     },
     "Search": _SEARCH,
+    "Aggregate": {
+        "allOf": [
+            {"$ref": "#/components/schemas/Search"},
+            {
+                "type": "object",
+                "required": ["aggregations"],
+                "properties": {"aggregations": _NAMES, **_INTERVALS},
+                "description": _OTHER_INTERVALS["description"],
+                "additionalProperties": True,
+            },
+        ]
+    },
     "Item": _ITEM,
     "ItemCollection": {
         "type": "object",
@@ -138,6 +178,8 @@ _SCHEMAS: Final[dict[str, Schema]] = {
 #: Bodies by operation; the others take JSON of which nothing is said.
 _BODIES: Final[dict[tuple[str, str], Schema]] = {
     ("POST", "/stac/search"): {"$ref": "#/components/schemas/Search"},
+    ("POST", "/stac/aggregate"): {"$ref": "#/components/schemas/Aggregate"},
+    ("POST", "/stac/collections/{collectionId}/aggregate"): {"$ref": "#/components/schemas/Aggregate"},
     ("POST", "/stac/collections"): {"$ref": "#/components/schemas/Collection"},
     ("PUT", "/stac/collections/{collectionId}"): {"$ref": "#/components/schemas/Collection"},
     ("POST", "/stac/collections/{collectionId}/items"): {

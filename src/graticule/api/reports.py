@@ -14,7 +14,9 @@ from graticule.api.ingestion import paging
 from graticule.api.routing import Call, Endpoint, json_response
 from graticule.errors import InvalidParameter
 from graticule.stac.datetimes import rfc3339
-from graticule.workflows.journal import ITEM_STATES, AssetEntry, ItemEntry
+from graticule.workflows.asset_entries import AssetEntry
+from graticule.workflows.item_entries import STATES as ITEM_STATES
+from graticule.workflows.item_entries import ItemEntry
 
 NDJSON: Final = "application/x-ndjson"
 #: Items that a download reads at a time.

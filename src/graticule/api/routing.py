@@ -76,12 +76,23 @@ class Call:
         explicit = "api-version" in self.request.query_params
         return Links(base_url(self.request, self.services.settings), self.version, explicit)
 
+    def here(self, path: Sequence[str], lists: Sequence[str] = (), **changed: str) -> str:
+        """The URL of this request, below the base: its path, and its parameters but for those that are changed."""
+        asked = {name: value for name, value in self.lists(*lists).items() if name != "api-version"}
+        return self.links.to(*path, **{**asked, **changed})
+
     async def chunks(self, limit: int | None = None) -> AsyncIterator[bytes]:
         """The body as it arrives, at most ``max_body_bytes``, or fewer where an operation sets a limit of its own.
 
         Raises:
             BodyTooLarge: it is larger; the rest is not read.
+            InvalidRequestBody: it is compressed.
         """
+        coding = self.request.headers.get("content-encoding", "identity")
+        if coding.lower() != "identity":
+            raise InvalidRequestBody(
+                f"The body has the Content-Encoding {coding[:40]!r}: send it as it is.", target="Content-Encoding"
+            )
         largest = self.services.settings.max_body_bytes
         limit = largest if limit is None else min(limit, largest)
         declared = self.request.headers.get("content-length", "")

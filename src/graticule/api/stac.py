@@ -210,10 +210,11 @@ async def list_items(call: Call) -> Response:
         {"rel": "collection", "type": JSON, "href": links.to(*path)},
         {"rel": "parent", "type": JSON, "href": links.to(*path)},
         {"rel": "root", "type": JSON, "href": links.to("stac", "")},
-        {"rel": "self", "type": GEOJSON, "href": links.to(*path, "items")},
+        {"rel": "self", "type": GEOJSON, "href": call.here((*path, "items"), _LISTS)},
     ]
     if page.next_token is not None:
-        around.append({"rel": "next", "type": GEOJSON, "method": "GET", "href": _next_href(call, page, *path, "items")})
+        href = call.here((*path, "items"), _LISTS, token=page.next_token)
+        around.append({"rel": "next", "type": GEOJSON, "method": "GET", "href": href})
     return await _page(documents, page, search, around)
 
 
@@ -228,9 +229,8 @@ async def search_get(call: Call) -> Response:
     page = await while_connected(call.request, call.services.catalog.search(search))
     around = _search_links(call)
     if page.next_token is not None:
-        around.append(
-            {"rel": "next", "type": GEOJSON, "method": "GET", "href": _next_href(call, page, "stac", "search")}
-        )
+        href = call.here(("stac", "search"), _LISTS, token=page.next_token)
+        around.append({"rel": "next", "type": GEOJSON, "method": "GET", "href": href})
     return await _page(documents, page, search, around)
 
 
@@ -287,14 +287,8 @@ def _fields(parameters: JsonObject) -> FieldSelection | None:
 def _search_links(call: Call) -> list[Link]:
     return [
         {"rel": "root", "type": JSON, "href": call.links.to("stac", "")},
-        {"rel": "self", "type": GEOJSON, "href": call.links.to("stac", "search")},
+        {"rel": "self", "type": GEOJSON, "href": call.here(("stac", "search"), _LISTS)},
     ]
-
-
-def _next_href(call: Call, page: ItemPage, *path: str) -> str:
-    asked = call.lists(*_LISTS)
-    query = {name: value for name, value in asked.items() if name not in {"token", "api-version"}}
-    return call.links.to(*path, **query, token=page.next_token)
 
 
 async def _page(documents: Documents, page: ItemPage, search: Search, links: list[Link]) -> Response:

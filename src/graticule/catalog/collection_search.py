@@ -1,4 +1,4 @@
-"""Finding collections: each is looked at, as a document that is read once.
+"""Finding collections: each is looked at as it is answered, with the extent and summaries of its items.
 
 There are thousands of them at most, so there is no index: a document that was read is kept by its bytes, and what a
 search asks of it takes some microseconds.
@@ -16,11 +16,12 @@ from typing import Any, Final
 import orjson
 
 from graticule.catalog.base import CollectionRecord
+from graticule.catalog.describing import described_members, instant_text
 from graticule.errors import InvalidParameter
 from graticule.stac.bbox import BBox
 from graticule.stac.collection_search import CollectionSearch
 from graticule.stac.cql2.evaluation import Filter
-from graticule.stac.datetimes import TimeInterval, parse_instant
+from graticule.stac.datetimes import TimeInterval, parse_extent_end
 from graticule.stac.free_text import fields_of, folded, found_in
 from graticule.stac.sorting import SortKey
 
@@ -81,8 +82,8 @@ def find_collections(records: Iterable[CollectionRecord], search: CollectionSear
     after = None if search.token is None else _decode(search.token, order, len(search.sortby))
     found = []
     for record in records:
-        described = _described(record.doc)
-        if _matches(described, search) and (holds is None or holds(_item(record.doc), record.id) is True):
+        described = _described(record.doc, record.whole)
+        if _matches(described, search) and (holds is None or holds(_item(record.doc, record.whole), record.id) is True):
             values = [_value(described, key) for key in search.sortby]
             found.append((values, record.created_us, record.id, record))
     found.sort(key=lambda one: _Place(one[0], one[1], one[2], search.sortby))
@@ -126,27 +127,32 @@ def _share(one: TimeInterval, other: TimeInterval) -> bool:
 
 
 @lru_cache(maxsize=_KEPT)
-def _described(doc: bytes) -> _Described:
-    members = orjson.loads(doc)
+def _described(doc: bytes, whole: bytes | None) -> _Described:
+    members = described_members(doc, whole)
     extent = members.get("extent")
     extent = extent if isinstance(extent, Mapping) else {}
     boxes = [_box(one) for one in _listed(extent, "spatial", "bbox")]
-    pairs = [one for one in _listed(extent, "temporal", "interval") if _interval(one) is not None]
+    intervals = [one for one in map(_interval, _listed(extent, "temporal", "interval")) if one is not None]
     times: dict[str, str | None] = {}
-    if pairs:
-        times = {"datetime": None, "start_datetime": pairs[0][0] or _FIRST, "end_datetime": pairs[0][1] or _LAST}
+    if intervals:
+        start, end = intervals[0].start, intervals[0].end
+        times = {
+            "datetime": None,
+            "start_datetime": instant_text(start) or _FIRST,
+            "end_datetime": instant_text(end) or _LAST,
+        }
     return _Described(
         members,
         tuple(box for box in boxes if box is not None),
-        tuple(one for one in map(_interval, pairs) if one is not None),
+        intervals,
         times,
         folded(fields_of(members)),
     )
 
 
 @lru_cache(maxsize=_KEPT)
-def _item(doc: bytes) -> dict[str, Any]:
-    return _described(doc).as_item()
+def _item(doc: bytes, whole: bytes | None) -> dict[str, Any]:
+    return _described(doc, whole).as_item()
 
 
 def _listed(extent: Mapping[str, Any], kind: str, name: str) -> list[Any]:
@@ -166,7 +172,8 @@ def _interval(value: object) -> TimeInterval | None:
     if not isinstance(value, list) or len(value) != 2:
         return None
     try:
-        start, end = (None if one is None else parse_instant(str(one), allow_space=True) for one in value)
+        start = None if value[0] is None else parse_extent_end(str(value[0]), last=False)
+        end = None if value[1] is None else parse_extent_end(str(value[1]), last=True)
     except ValueError:
         return None
     return TimeInterval(start, end)

@@ -29,9 +29,15 @@ def described(record: CollectionRecord) -> bytes:
     """
     if record.whole is None:
         return record.doc
-    document: JsonObject = orjson.loads(record.doc)
-    _describe(document, Whole.read(record.whole))
-    return orjson.dumps(document)
+    return orjson.dumps(described_members(record.doc, record.whole))
+
+
+def described_members(doc: bytes, whole: bytes | None) -> JsonObject:
+    """The same, read: of a stored document and what is known of its items."""
+    document: JsonObject = orjson.loads(doc)
+    if whole is not None:
+        _describe(document, Whole.read(whole))
+    return document
 
 
 def undescribed(collection: Collection, record: CollectionRecord) -> Collection:
@@ -89,13 +95,14 @@ def _with_heights(bbox: tuple[float, float, float, float], owner: list[Any]) -> 
 
 
 def _interval(whole: Whole, owner: list[Any]) -> list[Any]:
-    begin, end = (_instant(us) for us in (whole.bounds.begin, whole.bounds.end))
+    begin, end = (instant_text(us) for us in (whole.bounds.begin, whole.bounds.end))
     if len(owner) != 2:
         return [begin, end]
     return [begin if owner[0] is not None else None, end if owner[1] is not None else None]
 
 
-def _instant(us: int | None) -> str | None:
+def instant_text(us: int | None) -> str | None:
+    """An end of an interval as it is written."""
     if us is None:
         return None
     try:

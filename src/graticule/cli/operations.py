@@ -98,7 +98,7 @@ def items(
     """Tell what became of each item."""
     from graticule.api.reports import shown_item  # noqa: PLC0415 - not needed for `--help`
     from graticule.errors import InvalidParameter  # noqa: PLC0415
-    from graticule.workflows.journal import ITEM_STATES  # noqa: PLC0415
+    from graticule.workflows.item_entries import STATES as ITEM_STATES  # noqa: PLC0415
 
     if state is not None and state not in ITEM_STATES:
         raise InvalidParameter(f"--state must be one of {', '.join(ITEM_STATES)}.")

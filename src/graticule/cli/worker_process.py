@@ -19,7 +19,7 @@ from graticule.errors import GraticuleError
 from graticule.services import Services, open_services, open_work
 from graticule.settings import Settings
 from graticule.storage import orphans
-from graticule.workflows import Released, describe, journal, release_all, release_place
+from graticule.workflows import Released, describe, item_entries, journal, release_all, release_place
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ async def _recover(services: Services, place: str, *, after_crash: bool) -> None
         released = release_all(tx) if services.settings.database_url is None else release_place(tx, place)
         # Alone, and no other job beside it: then it may be what killed the worker.
         if after_crash and len(released) == 1 and (item := _in_hand(tx, released[0])) is not None:
-            journal.count_crash(tx, *item)
+            item_entries.count_crash(tx, *item)
         return released
 
     released = await services.database.write(release)
@@ -73,11 +73,11 @@ async def _recover(services: Services, place: str, *, after_crash: bool) -> None
 def _in_hand(tx: Connection, job: Released) -> tuple[int, int] | None:
     """The item that a job had in hand, as (operation, sequence number)."""
     if {"operation", "first"} <= job.ids.keys():  # a chunk of a bulk run: it has one item in hand at a time
-        return journal.in_hand_from(tx, job.ids["operation"], job.ids["first"])
+        return item_entries.in_hand_from(tx, job.ids["operation"], job.ids["first"])
     if not {"operation", "seq"} <= job.ids.keys():
         return None
     name = (job.ids["operation"], job.ids["seq"])
-    entry = journal.item(tx, *name)
+    entry = item_entries.get(tx, *name)
     return name if entry is not None and entry.state == "running" else None
 
 
@@ -99,7 +99,7 @@ async def _tidy(services: Services) -> None:
     database = services.database
     await database.write(lambda tx: journal.discard_unaccepted(tx, older_than=_ABANDONED_AFTER))
     kept = services.settings.journal_retention_days * 86_400.0
-    while await database.write(lambda tx: journal.fold(tx, older_than=kept, limit=_FOLD_SLICE)):
+    while await database.write(lambda tx: item_entries.fold(tx, older_than=kept, limit=_FOLD_SLICE)):
         pass
     await services.ingestion.sweep_soon()  # also of bytes that came after their item was given up
 

@@ -1,27 +1,23 @@
 """The indexes of declared queryables, built and removed in the background: an operation each, in short transactions.
 
-The catalog knows how far an index is, so a job that is killed goes on where it was. The engine runs a job at least
-once; every slice first asks it whether this attempt still owns the job, and jobs of one queryable follow each other.
+The catalog knows how far an index is, so a job that is killed goes on where it was. Jobs of one queryable follow each
+other.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
 from graticule import crashpoints
 from graticule.catalog import Catalog
+from graticule.catalog.base import IndexProgress
 from graticule.database import Connection, Database
-from graticule.errors import GraticuleError, InternalError
-from graticule.workflows import Attempt, Engine, journal
-
-log = logging.getLogger(__name__)
+from graticule.workflows import Attempt, Engine, journal, slices
+from graticule.workflows.journal import Operation
 
 TASK: Final = "index_queryable"
-#: Items that one transaction reads, so that other writers get their turn.
-SLICE: Final = 100
 
 _AFTER_SLICE = crashpoints.crash_point("configuration.index.slice")
 
@@ -29,7 +25,7 @@ _AFTER_SLICE = crashpoints.crash_point("configuration.index.slice")
 class Indexing:
     """Has indexes built and removed."""
 
-    def __init__(self, *, database: Database, catalog: Catalog, engine: Engine, slice_size: int = SLICE) -> None:
+    def __init__(self, *, database: Database, catalog: Catalog, engine: Engine, slice_size: int = slices.SLICE) -> None:
         """Take the parts this works with; jobs run where `register` was called."""
         self._database = database
         self._catalog = catalog
@@ -60,45 +56,24 @@ class Indexing:
 
     async def run(self, attempt: Attempt, operation: int, collection: str, name: str) -> None:
         """Work until nothing is left to do; a build that was cancelled is taken back."""
-        work = partial(self._work, attempt=attempt, pk=operation, collection_id=collection, name=name)
-        ended = False
-        while not ended:
-            ended = await self._database.write(work)
-            crashpoints.reach(_AFTER_SLICE)
+        work = partial(self._work, collection_id=collection, name=name)
+        await slices.run(self._database, attempt, operation, work, after=_AFTER_SLICE)
 
-    def _work(self, tx: Connection, *, attempt: Attempt, pk: int, collection_id: str, name: str) -> bool:
-        """One slice; True when it was the last."""
-        attempt.still_ours(tx)
-        operation = journal.by_pk(tx, pk)
+    def _work(self, tx: Connection, operation: Operation | None, *, collection_id: str, name: str) -> IndexProgress:
         if operation is not None and operation.status in {"Canceling", "Canceled"}:
             self._catalog.declare_queryable(tx, collection_id, name, indexed=False)
-        progress = self._catalog.work_on_queryable(tx, collection_id, name, self._slice)
-        if operation is None or operation.is_terminal:
-            return progress.ended
-        journal.start(tx, operation)
-        if progress.total is not None:
-            journal.progress(tx, operation, done=progress.done, total=progress.total)
-        if progress.ended:
-            journal.succeed(tx, journal.get(tx, operation.id))
-        return progress.ended
+        return self._catalog.work_on_queryable(tx, collection_id, name, self._slice)
 
     async def give_up(self, attempt: Attempt, ids: Mapping[str, Any], error: Exception) -> None:
         """The engine has tried often enough: there is no index, the operation says why."""
-        reason = (
-            error
-            if isinstance(error, GraticuleError)
-            else InternalError(
-                f"The index of '{ids['name']}' could not be built ({type(error).__name__}): the log tells more under"
-                " this operation's id. Write the queryable again to have it tried again."
-            )
-        )
-
-        def fail(tx: Connection) -> None:
-            attempt.still_ours(tx)
+        collection_id, name = ids["collection"], ids["name"]
+        await slices.give_up(
+            self._database,
+            attempt,
+            ids["operation"],
+            error,
             # What is there of it stays out of use, and is overwritten when it is asked for again.
-            self._catalog.declare_queryable(tx, ids["collection"], ids["name"], indexed=False)
-            operation = journal.by_pk(tx, ids["operation"])
-            if operation is not None and not operation.is_terminal:
-                journal.fail(tx, operation, reason)
-
-        await self._database.write(fail)
+            lambda tx: self._catalog.declare_queryable(tx, collection_id, name, indexed=False),
+            what=f"The index of '{name}' could not be built",
+            remedy="Write the queryable again to have it tried again.",
+        )

@@ -50,8 +50,9 @@ from graticule.settings import Settings
 from graticule.sources import Download, Fetcher, redact
 from graticule.stac.documents import Asset, Item
 from graticule.storage import AssetStore, ManagedHrefs, StoredBlob, layout, ledger
-from graticule.workflows import Attempt, journal
-from graticule.workflows.journal import Operation, StoredAsset
+from graticule.workflows import Attempt, asset_entries, item_entries, journal
+from graticule.workflows.asset_entries import StoredAsset
+from graticule.workflows.journal import Operation
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class Copier:
             IngestionError: with item and asset named.
         """
         assets = work.item.get("assets", {})
-        stored = await self._database.read(lambda tx: journal.stored_assets(tx, work.operation.pk, work.seq))
+        stored = await self._database.read(lambda tx: asset_entries.stored(tx, work.operation.pk, work.seq))
         slots = asyncio.Semaphore(self._settings.fetch_concurrency)
         missing = [key for key in assets if key not in stored and key not in work.kept]
         async with _downloads() as files:
@@ -141,7 +142,7 @@ class Copier:
             results: list[list[StoredAsset]] = await _all([self._bring(work, key, files) for key in missing])
         stored |= {asset.asset_key: asset for each in results for asset in each}
         if work.keep_originals:  # source files are entries of their own
-            stored |= await self._database.read(lambda tx: journal.stored_assets(tx, work.operation.pk, work.seq))
+            stored |= await self._database.read(lambda tx: asset_entries.stored(tx, work.operation.pk, work.seq))
         stored = {key: await self._with_cube(asset) for key, asset in stored.items()}
         return {key: (self._hrefs.stored(asset.container, asset.key), asset) for key, asset in stored.items()}
 
@@ -276,7 +277,7 @@ class Copier:
 
                 def count(tx: Connection) -> int:
                     work.attempt.still_ours(tx)
-                    return journal.count_crash(tx, work.operation.pk, work.seq)
+                    return item_entries.count_crash(tx, work.operation.pk, work.seq)
 
                 crashes = await self._database.write(count)
                 log.warning(
@@ -338,7 +339,7 @@ class Copier:
         def note(tx: Connection) -> None:
             work.attempt.still_ours(tx)
             ledger.stored(tx, work.container, name, size=blob.size, sha256=blob.sha256, etag=blob.etag)
-            journal.asset_stored(tx, work.operation.pk, work.seq, stored)
+            asset_entries.write_stored(tx, work.operation.pk, work.seq, stored)
 
         await self._database.write(note)
         return stored
@@ -418,7 +419,7 @@ async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 def _note_failure(tx: Connection, *, work: ItemWork, key: str, error: IngestionError) -> None:
     work.attempt.still_ours(tx)
     source = redact(work.item["assets"][key]["href"])
-    journal.asset_failed(tx, work.operation.pk, work.seq, key, source, error)
+    asset_entries.write_failed(tx, work.operation.pk, work.seq, key, source, error)
 
 
 def _media_type(asset: Asset, download: Download, outcome: Outcome) -> str | None:

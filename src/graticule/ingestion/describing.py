@@ -14,7 +14,7 @@ from typing import Any, Final
 from graticule.ingestion.conversion.models import BandFacts, RasterFacts
 from graticule.ingestion.remarks import Remark
 from graticule.stac.documents import Item, JsonObject
-from graticule.workflows.journal import StoredAsset
+from graticule.workflows.asset_entries import StoredAsset
 
 #: What a remark about a raster names as its rule.
 RASTER: Final = "raster"

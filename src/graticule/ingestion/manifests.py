@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from graticule.ingestion.conversion import Outcome
 from graticule.stac.documents import Asset
-from graticule.workflows.journal import StoredAsset
+from graticule.workflows.asset_entries import StoredAsset
 
 MEDIA_TYPE: Final = "application/json"
 #: STAC extension of ``cube:dimensions`` and ``cube:variables``.

@@ -15,7 +15,7 @@ from graticule.settings import Strictness
 from graticule.stac.datetimes import now_us, rfc3339
 from graticule.stac.documents import Item
 from graticule.stac.links import stored_form
-from graticule.workflows.journal import StoredAsset
+from graticule.workflows.asset_entries import StoredAsset
 
 #: Mistakes that a message names.
 _MOST_NAMED = 3

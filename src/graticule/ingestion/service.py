@@ -52,7 +52,7 @@ from graticule.stac.datetimes import now_us, rfc3339
 from graticule.stac.documents import Collection, Item
 from graticule.stac.links import stored_form
 from graticule.storage import ManagedHrefs, ledger
-from graticule.workflows import Engine, journal
+from graticule.workflows import Engine, cancelling, item_entries, journal
 from graticule.workflows.journal import Operation
 
 #: The tasks that are handed over here and run in a worker (`ingestion.workflows`).
@@ -165,7 +165,8 @@ class Ingestion:
         def delete(tx: Connection) -> Operation:
             self._existing_collection(tx, collection_id)
             self._catalog.mark_deleting(tx, collection_id)
-            journal.cancel_some(tx, collection_id=collection_id)  # should there be more, the worker goes on with them
+            # Should there be more, the worker goes on with them.
+            cancelling.cancel_some(tx, collection_id=collection_id)
             operation = journal.create(tx, "DeleteCollection", collection_id)
             self._engine.defer(tx, "delete_collection", [{"operation": operation.pk}], priority=5)
             return operation
@@ -232,13 +233,13 @@ class Ingestion:
                     if buried:
                         defer_sweep(self._engine, tx)
             except IngestionError as exc:  # raised before anything was written
-                journal.add_items(tx, operation.pk, [(0, change.item_id, None)])
-                journal.end_item(tx, operation.pk, 0, exc)
+                item_entries.add(tx, operation.pk, [(0, change.item_id, None)])
+                item_entries.end(tx, operation.pk, 0, exc)
                 return journal.get(tx, operation.id)
             sealed = None if draft.is_complete else self._sealer.seal(bytes(change), SUBMISSION)
-            journal.add_items(tx, operation.pk, [(0, change.item_id, sealed)])
+            item_entries.add(tx, operation.pk, [(0, change.item_id, sealed)])
             if draft.is_complete:
-                journal.end_item(tx, operation.pk, 0, warnings=shown(remarks))
+                item_entries.end(tx, operation.pk, 0, warnings=shown(remarks))
             else:
                 self._engine.defer(tx, "update_item", [{"operation": operation.pk, "seq": 0}], priority=10)
             return journal.get(tx, operation.id)
@@ -299,7 +300,7 @@ class Ingestion:
             operation = journal.get(tx, operation_id)
             # Deletions are not stopped: half a collection would be worse than either none or all of it.
             if operation.total is not None:
-                journal.cancel(tx, operation)
+                cancelling.cancel(tx, operation)
 
         await self._database.write(cancel)
 
@@ -307,7 +308,8 @@ class Ingestion:
         """Cancel every pending and running operation, of one collection or of the catalog, but deletions."""
         below: int | None = None
         while True:
-            below = await self._database.write(partial(journal.cancel_some, collection_id=collection_id, below=below))
+            some = partial(cancelling.cancel_some, collection_id=collection_id, below=below)
+            below = await self._database.write(some)
             if below is None:
                 return
 
@@ -431,12 +433,13 @@ class Ingestion:
         refused = self._publish(tx, collection_id, [entry for entry in part if entry.ready is not None])
         done = [entry for entry in part if entry.ready is not None and entry.seq not in refused]
         left = [entry for entry in part if entry.ready is None or entry.seq in refused]
-        journal.add_items(tx, operation.pk, ((entry.seq, entry.item_id, entry.sealed) for entry in left))
-        journal.add_succeeded(tx, operation.pk, [(entry.seq, entry.item_id, shown(entry.remarks)) for entry in done])
+        item_entries.add(tx, operation.pk, ((entry.seq, entry.item_id, entry.sealed) for entry in left))
+        succeeded = [(entry.seq, entry.item_id, shown(entry.remarks)) for entry in done]
+        item_entries.add_succeeded(tx, operation.pk, succeeded)
         for entry in left:
             if entry.sealed is None:
                 error = entry.error or refused.get(entry.seq)
-                journal.end_item(tx, operation.pk, entry.seq, error, warnings=shown(entry.remarks))
+                item_entries.end(tx, operation.pk, entry.seq, error, warnings=shown(entry.remarks))
         return [entry.seq for entry in left if entry.sealed is not None]
 
     def _publish(self, tx: Connection, collection_id: str, entries: Sequence[_Sent]) -> dict[int, GraticuleError]:

@@ -31,7 +31,7 @@ from graticule.ingestion.validation import check_contents, check_shape
 from graticule.settings import Settings
 from graticule.stac.documents import Item, JsonObject
 from graticule.storage import ManagedHrefs, ledger
-from graticule.workflows.journal import StoredAsset
+from graticule.workflows.asset_entries import StoredAsset
 
 #: Members that a catalog sets when it first takes an item; a replacement without them does not take them away.
 _LASTING: Final = ("msft:_created",)

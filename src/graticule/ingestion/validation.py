@@ -7,7 +7,7 @@ Two moments: the *shape* is checked when a document is posted (a single Item of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -22,6 +22,7 @@ from graticule.ingestion.collection_rules import check_rules
 from graticule.ingestion.remarks import Remark
 from graticule.settings import Settings
 from graticule.stac import validation as schemas
+from graticule.stac.datetimes import parse_extent_end
 from graticule.stac.documents import Collection, Item
 
 MAX_ITEM_ID = 149  # "under 150 characters"
@@ -42,6 +43,7 @@ def check_collection(document: Any) -> Collection:
 
     Raises:
         InvalidInputData: a member is missing or of the wrong kind; the message names it.
+        StacValidationFailed: it is of a version of STAC that is not taken.
     """
     if not isinstance(document, dict):
         raise InvalidInputData("A Collection must be a JSON object.")
@@ -55,9 +57,10 @@ def check_collection(document: Any) -> Collection:
             f"The type is {_short(document['type'])}; a Collection's is 'Collection'.", target="type"
         )
     _check_id(document["id"], "Collection", MAX_COLLECTION_ID)
-    document.setdefault("stac_version", "1.0.0")
+    _check_version(document.setdefault("stac_version", "1.0.0"), "The Collection")
     _check_links(document["links"], "Collection")
     _check_extent(document["extent"])
+    _check_members(document)
     if document.get("assets") is None:
         document.pop("assets", None)
     _check_assets(document.get("assets", {}), "Collection")
@@ -139,9 +142,7 @@ def check_contents(item: Item, settings: Settings, *, measured: bool = False, re
             f"{name} has {count} assets; at most {settings.max_item_assets} are allowed"
             " (GRATICULE_MAX_ITEM_ASSETS): split it."
         )
-    version: object = item.get("stac_version", "1.0.0")
-    if not isinstance(version, str) or not version.startswith(("1.0.", "1.1.")):
-        raise StacValidationFailed(f"{name} has stac_version {_short(version)}: bring it to 1.0.0 or 1.1.0.")
+    _check_version(item.get("stac_version", "1.0.0"), name)
     _check_bbox(item, name)
     extensions: object = item.get("stac_extensions", [])
     if not isinstance(extensions, list) or not all(isinstance(entry, str) for entry in extensions):
@@ -219,6 +220,36 @@ def _check_links(links: Any, name: str) -> None:
         raise InvalidInputData(f"{name}: 'links' must be a list of objects.", target="links")
 
 
+def _check_version(version: object, name: str) -> None:
+    if not isinstance(version, str) or not version.startswith(("1.0.", "1.1.")):
+        raise StacValidationFailed(f"{name} has stac_version {_short(version)}: bring it to 1.0.0 or 1.1.0.")
+
+
+def _check_members(collection: dict[str, Any]) -> None:
+    """Members that clients read of every collection in a list: one of a wrong kind would spoil the list for them."""
+    for link in collection["links"]:
+        if not (isinstance(link.get("rel"), str) and isinstance(link.get("href"), str)):
+            raise InvalidInputData(
+                "The Collection has a link without 'rel' and 'href': both are texts.", target="links"
+            )
+    if not isinstance(collection.get("summaries"), dict | None):
+        raise InvalidInputData("The Collection's 'summaries' must be an object.", target="summaries")
+    if not _is_list_of(collection.get("stac_extensions"), lambda one: isinstance(one, str)):
+        raise InvalidInputData("The Collection's 'stac_extensions' must be a list of URLs.", target="stac_extensions")
+    if not _is_list_of(collection.get("keywords"), lambda one: isinstance(one, str)):
+        raise InvalidInputData("The Collection's 'keywords' must be a list of texts.", target="keywords")
+    if not _is_list_of(
+        collection.get("providers"), lambda one: isinstance(one, dict) and isinstance(one.get("name"), str)
+    ):
+        raise InvalidInputData(
+            "The Collection's 'providers' must be a list of objects with a name.", target="providers"
+        )
+
+
+def _is_list_of(value: object, is_right: Callable[[Any], bool]) -> bool:
+    return value is None or (isinstance(value, list) and all(map(is_right, value)))
+
+
 def _check_bbox(item: Item, name: str) -> None:
     bbox = item.get("bbox")
     if item.get("geometry") is None:
@@ -289,3 +320,10 @@ def _check_extent(extent: Any) -> None:
         raise InvalidInputData(
             "The Collection's extent.temporal.interval must be a list of [start, end] pairs.", target="extent.temporal"
         )
+    for place, end in ((place, end) for pair in intervals for place, end in enumerate(pair) if end is not None):
+        try:
+            parse_extent_end(end, last=place == 1)
+        except ValueError as exc:
+            raise InvalidInputData(
+                f"The Collection's extent.temporal.interval has {_short(end)}, which {exc}.", target="extent.temporal"
+            ) from exc

@@ -38,7 +38,7 @@ from graticule.sealing import Sealer
 from graticule.settings import Settings
 from graticule.stac.documents import Item
 from graticule.storage import AssetStore, ledger, sweep
-from graticule.workflows import Attempt, Engine, LeaseLost, journal
+from graticule.workflows import Attempt, Engine, LeaseLost, cancelling, item_entries, journal
 from graticule.workflows.journal import Operation
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ class Workflows:
 
     async def _submitted(self, pk: int, seq: int) -> bytes | None:
         """What was sent for the item; None where it has ended."""
-        sealed = await self.database.read(lambda tx: journal.document(tx, pk, seq))
+        sealed = await self.database.read(lambda tx: item_entries.document(tx, pk, seq))
         return None if sealed is None else self.sealer.open(sealed, SUBMISSION)
 
     def _begin(self, tx: Connection, attempt: Attempt, pk: int, seq: int, item: Item | None) -> ItemWork | None:
@@ -180,9 +180,9 @@ class Workflows:
     ) -> tuple[Operation, CollectionRecord] | None:
         attempt.still_ours(tx)
         operation = journal.by_pk(tx, pk)
-        entry = journal.item(tx, pk, seq)
+        entry = item_entries.get(tx, pk, seq)
         if operation is None or entry is None or entry.state not in {"pending", "running"}:
-            journal.erase_document(tx, pk, seq)
+            item_entries.erase_document(tx, pk, seq)
             return None
         journal.check_not_canceled(operation)
         if entry.crashes >= MAX_CRASHES:
@@ -197,7 +197,7 @@ class Workflows:
         if record is None or record.deleting:
             raise CollectionDoesNotExist(f"Collection '{collection_id}' does not exist (any more): create it first.")
         journal.start(tx, operation)
-        journal.start_item(tx, pk, seq)
+        item_entries.start(tx, pk, seq)
         return operation, record
 
     def _work(
@@ -240,7 +240,7 @@ class Workflows:
             return
         self.catalog.put_items(tx, work.collection_id, [document], on_conflict=OnConflict.ERROR)
         ledger.publish(tx, work.operation.id, work.item_id)
-        journal.end_item(tx, work.operation.pk, work.seq, warnings=shown(remarks))
+        item_entries.end(tx, work.operation.pk, work.seq, warnings=shown(remarks))
 
     def _publish_update(self, tx: Connection, work: ItemWork, change: Change, fetched: Stored) -> None:
         """The one moment in which readers come to see the changed item."""
@@ -250,12 +250,12 @@ class Workflows:
         buried, remarks = self.updater.publish(tx, change, draft, work.operation.id, fetched)
         if buried:
             defer_sweep(self.engine, tx)
-        journal.end_item(tx, work.operation.pk, work.seq, warnings=shown(remarks))
+        item_entries.end(tx, work.operation.pk, work.seq, warnings=shown(remarks))
 
     def _may_publish(self, tx: Connection, work: ItemWork) -> bool:
         """Is the item still this attempt's, and neither ended nor cancelled?"""
         work.attempt.still_ours(tx)
-        entry = journal.item(tx, work.operation.pk, work.seq)
+        entry = item_entries.get(tx, work.operation.pk, work.seq)
         if entry is None or entry.state != "running":
             return False
         journal.check_not_canceled(journal.get(tx, work.operation.id))
@@ -265,10 +265,10 @@ class Workflows:
         """End the item with its error; what was stored for it is removed."""
         attempt.still_ours(tx)
         operation = journal.by_pk(tx, pk)
-        entry = journal.item(tx, pk, seq)
+        entry = item_entries.get(tx, pk, seq)
         if operation is None or entry is None or entry.state not in {"pending", "running"}:
             return
-        journal.end_item(tx, pk, seq, error)
+        item_entries.end(tx, pk, seq, error)
         ledger.bury_operation(tx, operation.id, entry.item_id)
         defer_sweep(self.engine, tx)
 
@@ -315,13 +315,13 @@ class Workflows:
 
         def cancel(tx: Connection, below: int) -> int | None:
             attempt.still_ours(tx)
-            return journal.cancel_some(tx, collection_id=collection_id, below=below)
+            return cancelling.cancel_some(tx, collection_id=collection_id, below=below)
 
         below: int | None = deletion.pk
         while below is not None:
             below = await self.database.write(partial(cancel, below=below))
         for _ in range(CANCEL_POLLS):
-            if not await self.database.read(lambda tx: journal.items_in_hand(tx, collection_id)):
+            if not await self.database.read(lambda tx: item_entries.in_hand(tx, collection_id)):
                 return
             await asyncio.sleep(CANCEL_POLL)
 

@@ -82,6 +82,19 @@ def parse_instant(text: str, *, allow_space: bool = False) -> int:
     return (delta.days * 86_400 + delta.seconds + leap - offset) * _SECOND + fraction
 
 
+def parse_extent_end(text: str, *, last: bool) -> int:
+    """As `parse_instant`, of one end of a collection's interval: published ones leave out the zone, or the time of day.
+
+    Without a zone it is UTC; a day begins at its first second and ends (`last`) at its last.
+    """
+    for rest in ("", "Z", "T23:59:59Z" if last else "T00:00:00Z"):
+        try:
+            return parse_instant(text + rest, allow_space=True)
+        except ValueError:
+            continue
+    raise ValueError("is not an RFC 3339 date-time such as 2021-01-01T00:00:00Z")
+
+
 def parse_datetime(value: object) -> TimeInterval:
     """The ``datetime`` parameter: an instant, or ``a/b`` with ``..`` or nothing for an open end.
 

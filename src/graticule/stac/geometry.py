@@ -45,12 +45,12 @@ class Shape:
 
     #: Little-endian WKB.
     wkb: bytes
-    #: One for each part of a multi geometry, one for a simple geometry.
+    #: One for each part of a multi geometry or collection, one for a simple geometry.
     parts: tuple[Bounds, ...]
 
 
-def read_geometry(geometry: object, *, collections: bool = False) -> Shape:
-    """Check a GeoJSON geometry and read it. Only with `collections` may it be a GeometryCollection (no STAC item may).
+def read_geometry(geometry: object) -> Shape:
+    """Check a GeoJSON geometry and read it.
 
     Self-intersecting rings pass: real footprints have them, and searching them is well defined.
 
@@ -58,7 +58,7 @@ def read_geometry(geometry: object, *, collections: bool = False) -> Shape:
         ValueError: a sentence without its subject: "has a ring that is not closed …".
     """
     parts: list[Bounds] = []
-    wkb = _write(geometry, parts, collections=collections, depth=0)
+    wkb = _write(geometry, parts, depth=0)
     return Shape(wkb, tuple(parts))
 
 
@@ -75,7 +75,7 @@ def parse_shape(value: object) -> Shape:
                 " search its parts one after the other.",
                 target="intersects",
             )
-        return read_geometry(value, collections=True)
+        return read_geometry(value)
     except ValueError as exc:
         raise InvalidParameter(f"intersects: the geometry {exc}.", target="intersects") from exc
 
@@ -93,19 +93,18 @@ def _positions_of(value: object, depth: int = 0) -> int:
     return sum(_positions_of(member, depth + 1) for member in value)
 
 
-def _write(geometry: object, parts: list[Bounds], *, collections: bool, depth: int) -> bytes:
+def _write(geometry: object, parts: list[Bounds], *, depth: int) -> bytes:
     if not isinstance(geometry, Mapping):
         raise ValueError("is not a GeoJSON object")  # noqa: TRY004 - one kind of error for one kind of trouble
     kind: Any = geometry.get("type")
     code = _WKB_TYPES.get(kind) if isinstance(kind, str) else None
-    if code is None or (code == 7 and not collections):
-        names = [name for name in _WKB_TYPES if collections or name != "GeometryCollection"]
-        raise ValueError(f"has the type {kind!r}: it must be one of {', '.join(names)}")
+    if code is None:
+        raise ValueError(f"has the type {kind!r}: it must be one of {', '.join(_WKB_TYPES)}")
     if code == 7:
         if depth >= _MAX_DEPTH:
             raise ValueError("nests its collections too deep")
         members = _sequence(geometry.get("geometries"), "geometries")
-        return _collect(code, [_write(member, parts, collections=True, depth=depth + 1) for member in members])
+        return _collect(code, [_write(member, parts, depth=depth + 1) for member in members])
     coordinates = _sequence(geometry.get("coordinates"), "coordinates")
     if code <= 3:
         return _SIMPLE[code](coordinates, parts)

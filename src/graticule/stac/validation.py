@@ -30,6 +30,12 @@ _BUNDLED: Final = frozenset(_VERSIONS.values())
 _COLLECTION_LINK: Final = {"rel": "collection", "href": "."}
 _VERSIONED: Final = re.compile(r"(https://[^?#]+?)/v(\d+)\.(\d+)\.(\d+)/schema\.json")
 _LONGEST_SHOWN: Final = 60
+#: Faults that a schema says less well, by place and keyword; behind the value.
+_REASONS: Final = {
+    ("geometry.type", "enum"): "is none of Point, LineString, Polygon, MultiPoint, MultiLineString and MultiPolygon",
+    ("properties.datetime", "not"): "is allowed only beside start_datetime and end_datetime",
+    ("properties.datetime", "pattern"): "is no date-time in UTC such as 2024-01-31T12:00:00Z",
+}
 _VALUE: Final = "the value"
 
 
@@ -146,7 +152,8 @@ def _faults(schema: str, document: Mapping[str, Any], name: str) -> list[Fault]:
 
 def _fault(error: jsonschema_rs.ValidationError, name: str) -> Fault:
     path = ".".join(str(part) for part in error.instance_path)
-    message = error.message
+    reason = _REASONS.get((path, error.kind.name))
+    message = error.message if reason is None else f"{_VALUE} {reason}"
     if _VALUE in message and _may_be_shown(error):
         message = message.replace(_VALUE, str(orjson.dumps(error.instance), "utf-8"), 1)
     return Fault(path, f"{name}: {error.kind.name}", message)

@@ -166,7 +166,7 @@ def _side(document: JsonObject, name: str) -> int:
 def _bounds(geometry: JsonObject) -> Bounds:
     from graticule.stac.geometry import read_geometry  # noqa: PLC0415 - only where there is one
 
-    parts = read_geometry(geometry, collections=True).parts
+    parts = read_geometry(geometry).parts
     return (
         min(part.west for part in parts),
         min(part.south for part in parts),

@@ -3,7 +3,8 @@
 Refuses: to know what a task does, to carry more than ids in a job, to promise more than at least once.
 
 Entry points: `Engine` (``task``, ``defer``, ``cancel``, ``run_worker``), `Attempt.still_ours` (the fence of whoever
-publishes), `release_all` and `release_place` (at a start, when old workers are known to be dead).
+publishes), `release_all` and `release_place` (at a start, when old workers are known to be dead). The journal:
+`journal` (operations), `item_entries`, `asset_entries`, `cancelling`. `slices`: jobs that go over a whole collection.
 """
 
 from graticule.workflows.engine import AlreadyQueued, Engine, GivenUp, Timing, describe

@@ -281,8 +281,9 @@ def _refuse_unknown(names: Iterable[str], search: Search, about: Known) -> None:
     for name in sorted(names):
         if about.declared.isdisjoint(_with_objects(name)):
             parameter = "sortby" if name in sorted_by else "filter"
+            asked = parameter if parameter == "sortby" else "filter or query"  # which are one condition by now
             raise InvalidParameter(
-                f"{parameter}: '{name[:60]}' is no queryable of the collections that are searched: take one that their "
+                f"{asked}: '{name[:60]}' is no queryable of the collections that are searched: take one that their "
                 "queryables name, or declare it there (GRATICULE_STRICT_QUERYABLES lets no others through).",
                 target=parameter,
             )

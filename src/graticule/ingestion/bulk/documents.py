@@ -21,7 +21,7 @@ from graticule.settings import Settings
 from graticule.sources import Fetcher, redact
 from graticule.stac.documents import Item
 from graticule.storage import ManagedHrefs
-from graticule.workflows import journal
+from graticule.workflows import item_entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Documents:
 
     async def load(self, run: Run, seq: int) -> Loaded:
         """The item, checked: everything that needs no database, and no turn."""
-        text = await self.database.read(lambda tx: journal.document(tx, run.pk, seq))
+        text = await self.database.read(lambda tx: item_entries.document(tx, run.pk, seq))
         if text is None:
             return Loaded()
         envelope = orjson.loads(self.sealer.open(text, BULK))

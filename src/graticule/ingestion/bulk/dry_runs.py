@@ -14,7 +14,7 @@ from graticule.ingestion.conversion import wants_conversion
 from graticule.settings import Settings
 from graticule.sources import Fetcher, redact
 from graticule.stac.documents import Item
-from graticule.workflows import journal
+from graticule.workflows import asset_entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def note_plan(tx: Connection, run: Run, seq: int, item: Item, found: Sequence[Pl
         asset = item["assets"][planned.key]
         source = redact(asset["href"])
         if planned.error is not None:
-            journal.asset_failed(tx, run.pk, seq, planned.key, source, planned.error)
+            asset_entries.write_failed(tx, run.pk, seq, planned.key, source, planned.error)
             continue
         outcome = "convert" if wants_conversion(planned.key, asset, asset["href"]) else "fetch"
         store.planned_asset(

@@ -13,7 +13,7 @@ from typing import Final
 from graticule.database import Connection
 from graticule.ingestion.bulk import store
 from graticule.ingestion.bulk.store import Chunk
-from graticule.workflows import Engine, journal
+from graticule.workflows import Engine, cancelling, item_entries
 
 WALK: Final = "walk_run"
 CHUNK: Final = "ingest_chunk"
@@ -64,6 +64,6 @@ def hand_out(engine: Engine, tx: Connection, pk: int, lanes: int) -> None:
 
 def cancel_some(tx: Connection, pk: int, limit: int) -> bool:
     """Go on with cancelling a run; True when nothing of it waits any more, and no document is kept for it."""
-    waiting = journal.cancel_waiting(tx, pk, limit)
-    erased = journal.erase_documents_of_canceled(tx, pk, limit)
+    waiting = cancelling.cancel_waiting(tx, pk, limit)
+    erased = item_entries.erase_documents_of_canceled(tx, pk, limit)
     return waiting < limit and erased < limit

@@ -37,7 +37,7 @@ from graticule.sources import Fetcher
 from graticule.stac.datetimes import now_us
 from graticule.stac.documents import Item
 from graticule.storage import ledger
-from graticule.workflows import Attempt, journal
+from graticule.workflows import Attempt, item_entries, journal
 
 #: Numbers of items that a chunk asks for at once.
 _GLANCE: Final = 20
@@ -122,7 +122,7 @@ class BulkWork(Workflows):
         operation = journal.by_pk(tx, pk)
         if operation is not None and operation.status == "Canceling":
             for seq in store.open_items(tx, pk, chunk, chunk.last - chunk.first + 1):
-                journal.end_item(tx, pk, seq, journal.canceled(operation))
+                item_entries.end(tx, pk, seq, journal.canceled(operation))
         retry_at = store.next_retry(tx, pk, chunk)
         if retry_at is None:
             store.remove_chunk(tx, pk, chunk.first)
@@ -131,7 +131,7 @@ class BulkWork(Workflows):
             defer_awakening(self.engine, tx, pk, store.park_chunk(tx, pk, chunk), after)
         hand_out(self.engine, tx, pk, self.settings.bulk_lanes)
         if (operation := journal.by_pk(tx, pk)) is not None:
-            journal.end_if_complete(tx, operation)
+            item_entries.end_operation_if_complete(tx, operation)
 
     async def awaken_chunk(self, attempt: Attempt, operation: int, first: int, turn: int) -> None:
         """Items of a parked chunk are due: it stands in its lane's queue again, with the others."""
@@ -159,7 +159,7 @@ class BulkWork(Workflows):
             if chunk is None or chunk.turn != ids["turn"]:
                 return
             waiting = store.open_items(tx, pk, chunk, SLICE)
-            entries = [entry for seq in waiting if (entry := journal.item(tx, pk, seq)) is not None]
+            entries = [entry for seq in waiting if (entry := item_entries.get(tx, pk, seq)) is not None]
             in_hand = [entry.seq for entry in entries if entry.state == "running"] or waiting[:1]
             for seq in in_hand:
                 self._fail(tx, attempt=attempt, pk=pk, seq=seq, error=last_word(error))
@@ -216,7 +216,7 @@ class BulkWork(Workflows):
     def _touch(self, tx: Connection, *, attempt: Attempt, run: Run, seq: int, loaded: Loaded) -> None:
         """Count an attempt at an item that cannot be read, and name it if it has a name."""
         attempt.still_ours(tx)
-        journal.start_item(tx, run.pk, seq)
+        item_entries.start(tx, run.pk, seq)
         if loaded.item_id is not None:
             store.name_item(tx, run.pk, seq, loaded.item_id)
 
@@ -237,11 +237,11 @@ class BulkWork(Workflows):
     def _is_there(tx: Connection, run: Run, work: ItemWork, *, repeated: bool = False) -> None:
         """The end of an item whose id is taken."""
         if run.skip_existing:
-            journal.end_item(tx, run.pk, work.seq, skipped=True)
+            item_entries.end(tx, run.pk, work.seq, skipped=True)
             return
         why = "another item of this run has the same id" if repeated else "set skipExistingItems to pass over it"
         error = ItemAlreadyExists(f"Item '{work.item_id}' already exists in collection '{work.collection_id}': {why}.")
-        journal.end_item(tx, run.pk, work.seq, error, keep_failed=True)
+        item_entries.end(tx, run.pk, work.seq, error, keep_failed=True)
 
     def _straight(
         self,
@@ -258,7 +258,7 @@ class BulkWork(Workflows):
         work = self._take_up(tx, attempt=attempt, run=run, seq=seq, item=item)
         if work is not None:
             self.catalog.put_items(tx, work.collection_id, [document], on_conflict=OnConflict.ERROR)
-            journal.end_item(tx, run.pk, seq, warnings=shown(remarks))
+            item_entries.end(tx, run.pk, seq, warnings=shown(remarks))
 
     def _publish_bulk(
         self, tx: Connection, *, run: Run, work: ItemWork, document: PreparedItem, remarks: Sequence[Remark]
@@ -273,29 +273,29 @@ class BulkWork(Workflows):
             return
         self.catalog.put_items(tx, work.collection_id, [document], on_conflict=OnConflict.ERROR)
         ledger.publish(tx, work.operation.id, work.item_id)
-        journal.end_item(tx, work.operation.pk, work.seq, warnings=shown(remarks))
+        item_entries.end(tx, work.operation.pk, work.seq, warnings=shown(remarks))
 
     def _postpone(self, tx: Connection, *, attempt: Attempt, pk: int, seq: int, error: IngestionError) -> bool:
         """Put an item back whose source may work later; False: it was tried often or long enough."""
         attempt.still_ours(tx)
-        operation, entry = journal.by_pk(tx, pk), journal.item(tx, pk, seq)
+        operation, entry = journal.by_pk(tx, pk), item_entries.get(tx, pk, seq)
         if operation is None or operation.status not in {"Pending", "Running"} or entry is None or not entry.is_open:
             return False
         now = now_us()
         delay = retry_delay(entry.attempts, self.settings.bulk_retry_seconds, getattr(error, "retry_after", None))
         if delay is None or now + delay - (entry.started or now) > self.settings.bulk_retry_seconds * 1_000_000:
             return False
-        journal.postpone_item(tx, pk, seq, now + delay)
+        item_entries.postpone(tx, pk, seq, now + delay)
         return True
 
     def _fail(self, tx: Connection, *, attempt: Attempt, pk: int, seq: int, error: IngestionError) -> None:
         """End the item with its error; its document is kept, so that another run can try it again."""
         attempt.still_ours(tx)
         operation = journal.by_pk(tx, pk)
-        entry = journal.item(tx, pk, seq)
+        entry = item_entries.get(tx, pk, seq)
         if operation is None or entry is None or not entry.is_open:
             return
-        journal.end_item(tx, pk, seq, error, keep_failed=True)
+        item_entries.end(tx, pk, seq, error, keep_failed=True)
         if entry.item_id is not None and ledger.bury_operation(tx, operation.id, entry.item_id):
             defer_sweep(self.engine, tx)
 
@@ -307,6 +307,6 @@ class BulkWork(Workflows):
             attempt.still_ours(tx)
             note_plan(tx, run, seq, item, found)
             refused = next((asset.error for asset in found if asset.error is not None), None)
-            journal.end_item(tx, run.pk, seq, refused, keep_failed=True, warnings=shown(remarks))
+            item_entries.end(tx, run.pk, seq, refused, keep_failed=True, warnings=shown(remarks))
 
         await self.database.write(note)

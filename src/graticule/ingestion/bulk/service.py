@@ -15,8 +15,10 @@ from graticule.ingestion.bulk.models import BULK, Definition, Ingestion, Plan, R
 from graticule.sealing import Sealer
 from graticule.settings import Settings
 from graticule.sources import Guard
-from graticule.workflows import Engine, journal
-from graticule.workflows.journal import AssetEntry, ItemEntry, Operation
+from graticule.workflows import Engine, asset_entries, item_entries, journal
+from graticule.workflows.asset_entries import AssetEntry
+from graticule.workflows.item_entries import ItemEntry
+from graticule.workflows.journal import Operation
 
 
 class BulkIngestion:
@@ -183,10 +185,10 @@ class BulkIngestion:
 
         def report(tx: Connection) -> list[tuple[ItemEntry, Sequence[AssetEntry]]]:
             operation = journal.get(tx, operation_id)
-            entries = journal.items(tx, operation.pk, state=state, limit=limit, after=after)
+            entries = item_entries.listing(tx, operation.pk, state=state, limit=limit, after=after)
             if not entries:
                 return []
-            assets = journal.assets_between(tx, operation.pk, entries[0].seq, entries[-1].seq)
+            assets = asset_entries.between(tx, operation.pk, entries[0].seq, entries[-1].seq)
             return [(entry, assets.get(entry.seq, [])) for entry in entries]
 
         return await self._database.read(report)

@@ -12,7 +12,7 @@ from graticule.database import Connection, Row
 from graticule.errors import NotFound
 from graticule.ingestion.bulk.models import Definition, ImportType, Ingestion, Plan, Run
 from graticule.stac.datetimes import now_us
-from graticule.workflows import journal
+from graticule.workflows import item_entries, journal
 from graticule.workflows.journal import Operation
 
 # --- ingestions
@@ -239,7 +239,7 @@ def add_found(tx: Connection, run: Run, found: Sequence[Found], *, counted: bool
             {"pk": run.pk, "n": len(found)},
         )[0][0]
     ) - len(found)
-    journal.add_items(tx, run.pk, ((first + number, None, entry.sealed) for number, entry in enumerate(found)))
+    item_entries.add(tx, run.pk, ((first + number, None, entry.sealed) for number, entry in enumerate(found)))
     tx.execute_many(
         "UPDATE operation_items SET source=? WHERE operation=? AND seq=?",
         [(entry.source, run.pk, first + number) for number, entry in enumerate(found) if entry.source is not None],

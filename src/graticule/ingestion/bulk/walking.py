@@ -34,7 +34,7 @@ from graticule.ingestion.exchange import ParquetSource
 from graticule.sealing import Sealer
 from graticule.settings import Settings
 from graticule.sources import Fetcher, redact
-from graticule.workflows import Attempt, Engine, journal
+from graticule.workflows import Attempt, Engine, item_entries, journal
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ class Walking:
                 return
             if error is not None:
                 self._refuse(tx, current, error, current.url)
-            journal.close(tx, run.pk)
+            item_entries.close(tx, run.pk)
             hand_out(self.engine, tx, run.pk, self.settings.bulk_lanes)
 
         while not await self.database.write(cancel):
@@ -247,7 +247,7 @@ class Walking:
         """An entry that failed before it was an item; with what another run needs to try it again."""
         entry = Found(sealed or self._sealed({}), redact(source))
         first = store.add_found(tx, run, [entry])
-        journal.end_item(tx, run.pk, first, error, keep_failed=sealed is not None)
+        item_entries.end(tx, run.pk, first, error, keep_failed=sealed is not None)
 
     # --- a table
 

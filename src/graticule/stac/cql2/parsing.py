@@ -226,7 +226,7 @@ class _Reader:
         if self._vertices > MAX_VERTICES:
             raise ValueError(f"its geometries have more than {MAX_VERTICES} positions (MAX_VERTICES)")
         try:
-            return Geometry(read_geometry(node, collections=True))
+            return Geometry(read_geometry(node))
         except ValueError as exc:
             raise ValueError(f"a geometry {exc}") from exc
 
