@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from azure.core.credentials import AccessToken
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.planetarycomputer import PlanetaryComputerProClient
 from azure.planetarycomputer.models import IngestionDefinition, OperationStatus
 
-from acceptance.documents import collection
+from acceptance.documents import collection, item
 from acceptance.rasters import small_geotiff
 from acceptance.serving import Served
 from acceptance.source import Source
@@ -48,6 +48,24 @@ def source() -> Iterator[Source]:
     }
     with Source(files, token=None) as source:
         yield source
+
+
+def test_a_poller_of_the_official_sdk_raises_for_what_has_failed_at_once(tmp_path: Path) -> None:
+    with Served(tmp_path, tls=True) as served:
+        stac = PlanetaryComputerProClient(
+            served.url, Credential(served.token()), connection_verify=str(served.ca_file)
+        ).stac
+        stac.begin_create_collection(collection("c"), polling_interval=1).result()
+        document = item("one", {}, collection="c")
+        stac.begin_create_item("c", document, polling_interval=1).result()
+        for begun in (
+            stac.begin_create_item("c", document, polling_interval=1),
+            stac.begin_replace_item("c", "ghost", document | {"id": "ghost"}, polling_interval=1),
+            stac.begin_delete_item("c", "ghost", polling_interval=1),
+        ):
+            with pytest.raises(HttpResponseError):
+                begun.result()
+            assert begun.status() == "Failed"
 
 
 def test_the_official_sdk_defines_runs_watches_and_removes_an_ingestion(tmp_path: Path, source: Source) -> None:

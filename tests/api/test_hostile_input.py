@@ -67,6 +67,17 @@ async def test_documents_that_could_not_be_written_again_are_refused(admin: Clie
     assert "nested too deeply" in collection.error["message"]
 
 
+async def test_an_operation_that_failed_at_once_is_answered_as_it_began(admin: Client) -> None:
+    """A client that polls finds the failure there; azure-core would overlook one in the first answer."""
+    answer = await admin.delete("/stac/collections/naip/items/ghost")
+    begun, ended = answer.json(), (await admin.get(f"/inma/operations/{answer.json()['id']}")).json()
+    assert answer.status == 202
+    assert (begun["status"], [entry["status"] for entry in begun["statusHistory"]]) == ("Pending", ["Pending"])
+    assert not begun.keys() & {"error", "startTime", "finishTime"}
+    assert (ended["status"], ended["error"]["code"]) == ("Failed", "NoRecordsToDelete")
+    assert ended["statusHistory"][0] == begun["statusHistory"][0]
+
+
 async def test_a_compressed_body_is_refused_by_name(admin: Client) -> None:
     answer = await admin.send("POST", "/stac/search", gzip.compress(b"{}"), headers={"content-encoding": "gzip"})
     assert (answer.status, answer.error["target"]) == (400, "Content-Encoding")
@@ -122,7 +133,8 @@ async def test_a_message_does_not_repeat_what_was_sent(admin: Client, members: d
     assert single.status == 400
     assert len(single.body) < 1000
     batch = {"type": "FeatureCollection", "features": [item("a") | members] * 20}
-    many = await admin.post("/stac/collections/naip/items", batch)
+    posted = await admin.post("/stac/collections/naip/items", batch)
+    many = await admin.get(f"/inma/operations/{posted.json()['id']}")
     assert many.json()["status"] == "Failed"
     assert len(many.body) < 10_000
 

@@ -262,7 +262,7 @@ async def search_post(call: Call) -> Response:
 
 def accepted(call: Call, operation: Operation) -> Response:
     """202 with the operation and where to poll it."""
-    return json_response(wire.operation(operation), 202, wire.operation_headers(operation, call.links))
+    return json_response(wire.accepted(operation), 202, wire.operation_headers(operation, call.links))
 
 
 def bases(call: Call) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from graticule.api.links import Links
@@ -42,6 +43,17 @@ def operation(value: Operation) -> dict[str, Any]:
         error = {"code": value.error_code, "message": value.error_message or ""}
         body["error"] = {**error, "error": error}  # both forms: the recorded one and the one the SDK shows
     return body
+
+
+def accepted(value: Operation) -> dict[str, Any]:
+    """The same in the answer to the request that began it: one that has failed already is shown as it began.
+
+    Azure clients raise for a failure that they have polled, and take one in the first answer for an end like any other.
+    """
+    if value.status != "Failed":
+        return operation(value)
+    begun = replace(value, status="Pending", started=None, finished=None, history=value.history[:1])
+    return operation(replace(begun, succeeded=0, failed=0, skipped=0, error_code=None, error_message=None))
 
 
 def operation_headers(value: Operation, links: Links) -> dict[str, str]:
