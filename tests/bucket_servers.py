@@ -94,6 +94,11 @@ class Moto:
         }
         return Bucket(f"s3://{name}{prefix}", env)
 
+    def upload(self, bucket: str, name: str, data: bytes, media_type: str) -> None:
+        """Put an object."""
+        headers = {"Content-Type": media_type}
+        requests.put(f"{self.url}/{bucket}/{name}", data=data, headers=headers, timeout=30).raise_for_status()
+
 
 def account_sas() -> str:
     """A token for everything in Azurite (Create an account SAS, version 2020-12-06)."""

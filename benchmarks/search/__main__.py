@@ -25,7 +25,7 @@ from benchmarks.search import alone, report
 from benchmarks.search.checking import check, check_walk
 from benchmarks.search.comparing import Comparison, Pair, compare, depth_ratio
 from benchmarks.search.queries import COMPARED, Archive, Queries
-from benchmarks.search.servers import Server, database, ours, peer, postgres
+from benchmarks.search.servers import Server, database, ours, peer, postgres, warm
 
 #: Queries of each class whose answers are checked.
 CHECKED = 20
@@ -57,6 +57,8 @@ def _compared(arguments: argparse.Namespace, store: str, files: tuple[Path, Path
         other = stack.enter_context(peer(arguments.folder, dsn, server, files))
         own = database(address, f"graticule_{arguments.items}") if store == "postgres" else None
         us = stack.enter_context(ours(arguments.folder, store, files, own))
+        for one in (dsn, *([] if own is None else [own])):
+            warm(one)
         roots = (other.root, us.root)
         ordinary = [name for name in arguments.classes if name != "deep"]
         asked = check(roots, queries, archive, ordinary, CHECKED)
@@ -123,6 +125,7 @@ def _introduction(arguments: argparse.Namespace) -> list[str]:
 Written by `make bench-search`. {arguments.items:,} made-up items of about 8 kB in three collections over five years,
 clustered on land (`benchmarks/items.py`). {report.machine()}; the load client runs on the same machine.
 Authentication is on in Graticule and off in the peer; GRATICULE_API_PROCESSES is the number of cores.
+Before a class is measured both servers answer it for a while; PostgreSQL has all tables in its buffers{report.pages()}.
 Queries are distinct, so that no cache of answers decides; only the pages of the class deep, those of one walk, come
 again at the next concurrency."""
     return [*text.splitlines(), ""]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks.search.comparing import Pair
 from benchmarks.search.load import Round
@@ -14,6 +16,12 @@ from benchmarks.search.load import Round
 def ratio(values: Sequence[float]) -> str:
     """Median and range over the rounds."""
     return f"**{statistics.median(values):.1f}** ({values[0]:.1f} to {values[-1]:.1f})"
+
+
+def pages() -> str:
+    """Whether the system has huge pages, which PostgreSQL then takes for its buffers."""
+    found = re.search(r"^HugePages_Total: +(\d+)", Path("/proc/meminfo").read_text("ascii"), re.MULTILINE)
+    return ", in huge pages" if found is not None and int(found[1]) > 0 else ""
 
 
 def machine() -> str:

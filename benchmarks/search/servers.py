@@ -181,6 +181,15 @@ def database(address: Callable[[str], str], name: str) -> str:
     return address(name)
 
 
+def warm(dsn: str) -> None:
+    """Read all of a database into the server's buffers, as those of a server that has run for a while."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_prewarm")
+        connection.execute("""
+            SELECT pg_prewarm(c.oid::regclass) FROM pg_class c
+            WHERE c.relkind IN ('r', 'i', 't', 'm') AND c.relpersistence = 'p' AND c.oid >= 16384""")
+
+
 def postgres_programs() -> Path:
     """The folder of PostgreSQL's programs, with PostGIS beside; Debian's packages are installed where root runs this.
 

@@ -1,4 +1,6 @@
-"""Managed assets in a bucket, through the whole service: Azure Blob to Azure Blob, to S3, and a static catalog."""
+"""Buckets through the whole service: Azure Blob to Azure Blob and to S3, S3 to a local folder; a real scene folder, a
+static catalog.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,9 @@ pytestmark = [
 SCENE = "LC08_L2SR_099120_20191129_20201016_02_T2"
 LIMIT = 60
 
+#: Name, contents and media type of an object.
+Upload = Callable[[str, bytes, str], None]
+
 
 def objects(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, int]:
     """What lies in a bucket: name → size."""
@@ -52,7 +58,7 @@ def objects(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         return asyncio.run(listed())
 
 
-def scene_item(test_data: Path, container_url: str, upload: Any) -> tuple[dict[str, Any], dict[str, Path]]:
+def scene_item(test_data: Path, container_url: str, upload: Upload) -> tuple[dict[str, Any], dict[str, Path]]:
     """A real scene folder's own item over its uploaded files; files that are not here are dropped."""
     folder = test_data / "raster" / "landsat" / SCENE
     document = json.loads((folder / f"{SCENE}_SR_stac.json").read_bytes())
@@ -86,6 +92,34 @@ def same_pixels(content: bytes, path: Path) -> bool:
         return bool((stored.read() == sent.read()).all()) and stored.transform == sent.transform
 
 
+def publish_catalog(upload: Upload, test_data: Path) -> None:
+    """A Catalog of three items in a folder below it, each over the same raster."""
+    raster = (test_data / "raster" / "sentinel2" / "B01.tif").read_bytes()
+    upload("catalog.json", catalog(("child", "./scenes/collection.json")), "application/json")
+    names = [f"scene-{number}" for number in range(3)]
+    links = [("item", f"./{name}.json") for name in names]
+    upload("scenes/collection.json", catalog(*links, type="Collection"), "application/json")
+    for name in names:
+        document = item(name, {"image": "./B01.tif"})
+        upload(f"scenes/{name}.json", json.dumps(document).encode(), "application/geo+json")
+    upload("scenes/B01.tif", raster, COG)
+
+
+def walked(client: requests.Session, served: Served, url: str) -> dict[str, Any]:
+    """The operation of a run over a static catalog, into the collection "walked", when it has ended."""
+    inma = f"{served.url}/inma/collections/walked/ingestions"
+    ingestion = client.post(inma, json={"importType": "StaticCatalog", "sourceCatalogUrl": url}).json()
+    run = client.post(f"{inma}/{ingestion['id']}/runs").json()
+    until = time.monotonic() + LIMIT
+    while True:
+        operation = client.get(f"{inma}/{ingestion['id']}/runs/{run['id']}").json()["operation"]
+        if operation["status"] not in {"Pending", "Running"}:
+            found: dict[str, Any] = operation
+            return found
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
 @pytest.fixture
 def allowed(azurite: Azurite) -> dict[str, str]:
     return {"GRATICULE_FETCH_ALLOW": urlsplit(azurite.url).netloc}
@@ -96,9 +130,7 @@ def test_a_real_scene_goes_from_azure_to_azure(
 ) -> None:
     source, managed = azurite.new_container(), azurite.new_container("/managed/assets")
     container = source.url.removeprefix("az://")
-    document, files = scene_item(
-        test_data, f"{azurite.url}/{container}", lambda *sent: azurite.upload(container, *sent)
-    )
+    document, files = scene_item(test_data, f"{azurite.url}/{container}", partial(azurite.upload, container))
     with Served(tmp_path, env={**managed.settings(), **allowed}) as served:
         client = served.client()
         assert client.post(f"{served.url}/stac/collections", json=collection("landsat")).status_code == 202
@@ -187,7 +219,7 @@ def test_cubes_and_a_static_catalog_go_from_azure_to_s3(
     source, managed = azurite.new_container(), moto.new_bucket("/graticule")
     container = source.url.removeprefix("az://")
     base = f"{azurite.url}/{container}"
-    _publish_catalog(azurite, container, test_data)
+    publish_catalog(partial(azurite.upload, container), test_data)
     cubes = {"tmmx": "gridmet_tmmx_20190121.nc", "basin": "basin_mask.nc", "era5": "era5-2mt-2019-03-uk.grib"}
     for name in cubes.values():
         azurite.upload(container, name, (test_data / "multidim" / name).read_bytes(), "application/octet-stream")
@@ -198,17 +230,7 @@ def test_cubes_and_a_static_catalog_go_from_azure_to_s3(
             assert made.status_code == 202
         register(client, served, azurite, container)
 
-        definition = {"importType": "StaticCatalog", "sourceCatalogUrl": f"{base}/catalog.json"}
-        inma = f"{served.url}/inma/collections/walked/ingestions"
-        ingestion = client.post(inma, json=definition).json()
-        run = client.post(f"{inma}/{ingestion['id']}/runs").json()
-        until = time.monotonic() + LIMIT
-        while (operation := client.get(f"{inma}/{ingestion['id']}/runs/{run['id']}").json()["operation"])["status"] in {
-            "Pending",
-            "Running",
-        }:
-            assert time.monotonic() < until
-            time.sleep(0.2)
+        operation = walked(client, served, f"{base}/catalog.json")
         assert (operation["status"], operation["totalSuccessfulItems"]) == ("Succeeded", 3), operation
 
         items = f"{served.url}/stac/collections/cubes/items"
@@ -253,17 +275,51 @@ def test_cubes_and_a_static_catalog_go_from_azure_to_s3(
     assert "render_" not in log, "no render process died or complained"
 
 
-def _publish_catalog(azurite: Azurite, container: str, test_data: Path) -> None:
-    """A Catalog of three items in a folder below it, each over the same raster."""
-    raster = (test_data / "raster" / "sentinel2" / "B01.tif").read_bytes()
-    azurite.upload(container, "catalog.json", catalog(("child", "./scenes/collection.json")), "application/json")
-    names = [f"scene-{number}" for number in range(3)]
-    links = [("item", f"./{name}.json") for name in names]
-    azurite.upload(container, "scenes/collection.json", catalog(*links, type="Collection"), "application/json")
-    for name in names:
-        document = item(name, {"image": "./B01.tif"})
-        azurite.upload(container, f"scenes/{name}.json", json.dumps(document).encode(), "application/geo+json")
-    azurite.upload(container, "scenes/B01.tif", raster, COG)
+def test_a_real_scene_and_a_static_catalog_go_from_s3_to_a_local_folder(
+    moto: Moto, test_data: Path, tmp_path: Path
+) -> None:
+    bucket = moto.new_bucket().url.removeprefix("s3://")
+    upload = partial(moto.upload, bucket)
+    document, files = scene_item(test_data, f"s3://{bucket}", upload)
+    publish_catalog(upload, test_data)
+    keys = {"accessKeyId": "AKIACANARY", "secretAccessKey": "canary-of-a-key", "endpoint": moto.url}
+    with Served(tmp_path, env={"GRATICULE_FETCH_ALLOW": urlsplit(moto.url).netloc}) as served:
+        client = served.client()
+        for collection_id in ("landsat", "walked"):
+            made = client.post(f"{served.url}/stac/collections", json=collection(collection_id))
+            assert made.status_code == 202, made.text
+        source = {"kind": "S3", "connectionInfo": {"containerUrl": f"s3://{bucket}", **keys}}
+        registered = client.post(f"{served.url}/inma/ingestion-sources", json=source)
+        assert registered.status_code == 201, registered.text
+        assert "warning" not in registered.json()["connectionInfo"], registered.text
+
+        items = f"{served.url}/stac/collections/landsat/items"
+        operation = served.finished(client, client.post(items, json=document))
+        assert operation["status"] == "Succeeded", operation
+        signed = client.get(f"{items}/{document['id']}", params={"sign": "true"}).json()["assets"]
+        assert signed.keys() >= files.keys()
+        for key, path in files.items():
+            stored = requests.get(signed[key]["href"], timeout=30)
+            assert stored.status_code == 200, key
+            assert stored.content == path.read_bytes() or same_pixels(stored.content, path), key
+
+        operation = walked(client, served, f"s3://{bucket}/catalog.json")
+        assert (operation["status"], operation["totalSuccessfulItems"]) == ("Succeeded", 3), operation
+        found = client.get(f"{served.url}/stac/collections/walked/items").json()["features"]
+        assert {one["id"] for one in found} == {"scene-0", "scene-1", "scene-2"}
+        assert all(one["assets"]["image"]["href"].startswith(f"{served.url}/blobs/") for one in found)
+        with rasterio.open(test_data / "raster" / "sentinel2" / "B01.tif") as dataset:
+            expected = dataset.read(1)
+        asked = {"assets": "image", "format": "npy", "max_size": "4096"}
+        prefix = f"{served.url}/data/mosaic/collections/walked/items/scene-1"
+        assert (pixels(client.get(f"{prefix}/preview", params=asked))[0] == expected).all()
+
+        # All of it lies in the folder, as the ledger has it.
+        ledger = rows(served.data_dir, "SELECT container || '/' || key, size FROM blobs WHERE state = 'live'")
+        there = served.data_dir / "assets"
+        assert {name: (there / name).stat().st_size for name, _ in ledger} == dict(ledger)
+        log = served.log_text()
+    assert "canary-of-a-key" not in log
 
 
 def test_a_bucket_that_cannot_be_used_is_told_at_the_start(azurite: Azurite, tmp_path: Path) -> None:
@@ -289,9 +345,7 @@ def test_nothing_is_lost_or_left_when_a_worker_dies_at_an_upload(
 ) -> None:  # fmt: skip
     source, managed = azurite.new_container(), azurite.new_container()
     container = source.url.removeprefix("az://")
-    document, files = scene_item(
-        test_data, f"{azurite.url}/{container}", lambda *sent: azurite.upload(container, *sent)
-    )
+    document, files = scene_item(test_data, f"{azurite.url}/{container}", partial(azurite.upload, container))
     killed = tmp_path / "killed"
     crash = {"GRATICULE_CRASH_POINT": point, "GRATICULE_CRASH_LOG": str(killed)}
     with Served(tmp_path, env={**managed.settings(), **allowed, **crash}) as served:
