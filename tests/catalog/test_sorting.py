@@ -112,6 +112,10 @@ class Sorter:
 
     def sort(self, found: list[tuple[int, str]], sortby: list[tuple[str, bool]]) -> list[str]:
         keys = [self.keys[one] for one in found]
+        once: dict[str, tuple[str, bool]] = {}  # named twice, a property counts where it is named first
+        for name, descending in sortby:
+            once.setdefault(name.removeprefix("properties."), (name, descending))
+        sortby = list(once.values())
         names = [name for name, _ in sortby]
         values = {key: [value_of(self.items[key], key, name) for name in names] for key in keys}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import typer
@@ -23,8 +24,6 @@ def worker(
 
     With GRATICULE_DATABASE_URL they may run on many hosts.
     """
-    import uvloop  # noqa: PLC0415 - the heavy imports
-
     from graticule.cli.logs import set_up_logging  # noqa: PLC0415
     from graticule.cli.supervision import adopt  # noqa: PLC0415 - not needed for `--help`
     from graticule.cli.worker_process import run_worker  # noqa: PLC0415
@@ -36,4 +35,4 @@ def worker(
     if not quiet:
         where = f"{settings.data_dir} (database: {settings.database_place})"
         print(f"A worker runs on {where}; stop it with Ctrl-C.", flush=True)
-    uvloop.run(run_worker(settings, after_crash=after_crash))
+    asyncio.run(run_worker(settings, after_crash=after_crash))
