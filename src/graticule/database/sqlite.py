@@ -27,7 +27,7 @@ _PAGES: Final = 1_000
 _PAGES_IN_BULK: Final = 32_000
 #: Pages that a connection keeps in memory, kB. One that writes more of them in a transaction writes some twice.
 _CACHE_KB: Final = 16_000
-_CACHE_KB_IN_BULK: Final = 32_000
+_CACHE_KB_IN_BULK: Final = 20_000
 #: What SQLite says of a file that no later try will open.
 _UNUSABLE: Final = frozenset(
     {
