@@ -18,6 +18,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, takewhile
 from typing import Any, Final, Protocol
 
@@ -321,13 +322,15 @@ def _by_time(
 ) -> Iterator[Row]:
     lows = {c.coll: max(question.least_t(c.maxdur), floor) for c in collections}
 
+    newest = heapq.nlargest(_BEGUN, collections, key=lambda c: c.t1) if len(collections) > 1 else []
+    chunk = _chunk(count, len(collections))
+    begun = source.of_collections({c.coll: lows[c.coll] for c in newest}, upper, chunk) if newest else {}
+
     def leg(c: CollectionStatistics) -> _Leg:
-        return _Leg(c.coll, c.t1, lambda upper, limit: source.of_collection(c.coll, lows[c.coll], upper, limit))
+        fetch = partial(source.of_collection, c.coll, lows[c.coll])
+        return _Leg(c.t1, fetch, begun.get(c.coll))
 
-    def first(colls: Sequence[int], upper: Key, limit: int) -> dict[int, list[Row]]:
-        return source.of_collections({coll: lows[coll] for coll in colls}, upper, limit)
-
-    return _merged([leg(c) for c in collections], upper, count, first)
+    return _merged([leg(c) for c in collections], upper, count)
 
 
 def _newest_part(
@@ -406,7 +409,7 @@ def _by_cell(source: Candidates, cells: Sequence[_Bounded], upper: Key, count: i
     """Merge an ordered read of each cell."""
 
     def leg(b: _Bounded) -> _Leg:
-        return _Leg(0, b.cell.t1, lambda upper, limit: source.of_cell(b.cell.coll, b.cell.cell, b.low, upper, limit))
+        return _Leg(b.cell.t1, partial(source.of_cell, b.cell.coll, b.cell.cell, b.low))
 
     return _merged([leg(b) for b in cells], upper, count)
 
@@ -481,44 +484,39 @@ def _page(
 # --- merging ---------------------------------------------------------------------------------------------------------
 
 
-#: The first chunks of collections: colls, upper key and limit.
-_First = Callable[[Sequence[int], Key, int], dict[int, list[Row]]]
-
-
 @dataclass(frozen=True, slots=True)
 class _Leg:
     """One ordered read among several."""
 
-    #: Its collection, where several legs are begun together.
-    coll: int
     #: No row of it has a greater t.
     newest: int
     fetch: Callable[[Key, int], list[Row]]
+    #: Its first chunk, if that was read already.
+    begun: list[Row] | None = None
 
 
-def _merged(legs: Sequence[_Leg], upper: Key, count: int, first: _First | None = None) -> Iterator[Row]:
-    """The rows of all legs in order; `first` reads the first chunks of the newest ones together."""
-    chunk = min(count, max(6, 2 * count // len(legs)))
-    begun: dict[int, list[Row]] = {}
-    if first is not None and len(legs) > 1:
-        begun = first([leg.coll for leg in heapq.nlargest(_BEGUN, legs, key=lambda leg: leg.newest)], upper, chunk)
-    rows = heapq.merge(*(_read(leg, upper, chunk, begun.get(leg.coll)) for leg in legs), key=key_of, reverse=True)
+def _chunk(count: int, legs: int) -> int:
+    """Rows that a leg reads first."""
+    return min(count, max(6, 2 * count // legs))
+
+
+def _merged(legs: Sequence[_Leg], upper: Key, count: int) -> Iterator[Row]:
+    chunk = _chunk(count, len(legs))
+    rows = heapq.merge(*(_read(leg, upper, chunk) for leg in legs), key=key_of, reverse=True)
     return (row for row in rows if len(row) > 3)
 
 
-def _read(leg: _Leg, upper: Key, chunk: int, rows: list[Row] | None) -> Iterator[Row]:
-    """The leg's rows in chunks of growing size, of which the first may be there already.
+def _read(leg: _Leg, upper: Key, chunk: int) -> Iterator[Row]:
+    """The leg's rows in chunks of growing size.
 
     The first thing yielded is only a key above all its rows: the merge asks for more when its turn comes, so legs that
     hold nothing new enough are never read.
     """
     yield (leg.newest + 1, "", 0)
+    rows = leg.fetch(upper, chunk) if leg.begun is None else leg.begun
     while True:
-        if rows is None:
-            rows = leg.fetch(upper, chunk)
         yield from rows
         if len(rows) < chunk:
             return
-        upper = key_of(rows[-1])
         chunk *= 4
-        rows = None
+        rows = leg.fetch(key_of(rows[-1]), chunk)

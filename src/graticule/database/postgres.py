@@ -201,7 +201,7 @@ class PostgresDatabase(Database):
             Unavailable: the server cannot be reached at the moment.
         """
         self.url = url
-        #: Connections of readers; the last one used is the next one: what its server process has touched is near.
+        #: Connections of readers that are free; the last one used is the next one, so that few are in use.
         self._idle: list[psycopg.Connection[Any]] = []
         try:
             self._raw = self._connect()
@@ -279,16 +279,16 @@ class PostgresDatabase(Database):
             self._idle.append(raw)
 
     def _begin_read(self, begin: bytes) -> psycopg.Connection[Any]:
-        with suppress(IndexError):
+        try:
             raw = self._idle.pop()
-            try:
-                raw.execute(begin, prepare=False)
-            except psycopg.OperationalError:
-                raw.close()
-            else:
-                return raw
-        raw = self._connect()
-        raw.execute(begin, prepare=False)
+        except IndexError:
+            raw = self._connect()
+        try:
+            raw.execute(begin, prepare=False)
+        except psycopg.OperationalError:  # lost since it was used last
+            raw.close()
+            raw = self._connect()
+            raw.execute(begin, prepare=False)
         return raw
 
     def tidy_now(self, tables: Sequence[str]) -> None:

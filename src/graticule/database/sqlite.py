@@ -134,7 +134,7 @@ class SqliteDatabase(Database):
         self.path = path
         if path is not None:
             _refuse_network_file_system(path.parent)
-        #: Connections of readers; the last one used is the next one: its pages are in the processor's cache.
+        #: Connections of readers that are free; the last one used is the next one, so that few are in use.
         self._idle: list[sqlite3.Connection] = []
         self._raw = self._open()
         self._raw.execute("PRAGMA busy_timeout=0")  # `_begin` waits instead
