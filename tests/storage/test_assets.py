@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -289,6 +291,32 @@ async def test_no_key_leads_out_of_the_store(key: str, store: AssetStore) -> Non
 
 
 # --- the folder ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+async def test_nothing_is_written_after_a_cancelled_call_has_ended(
+    as_file: bool, local: AssetStore, staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    link = os.link
+
+    def slow(*args: Any, **kwargs: Any) -> None:
+        begun.set()
+        assert go_on.wait(10)
+        link(*args, **kwargs)
+
+    monkeypatch.setattr(os, "link", slow)
+    put = local.put_file(C, KEY, staged, None, SHA) if as_file else local.put_bytes(C, KEY, BODY, None)
+    task = asyncio.create_task(put)
+    assert await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await local.delete(C, KEY) == len(BODY)  # what is there is there already, for the sweep to find
+    assert await listed(local) == []
 
 
 async def test_a_staged_file_stays_and_shares_its_bytes(local: AssetStore, staged: Path) -> None:

@@ -23,6 +23,7 @@ from graticule.storage import buckets, remote_copy
 from graticule.storage.buckets import Bucket, faults, missing
 from graticule.storage.local import INCOMING, LocalFolder, digest_of
 from graticule.storage.remote import RemoteObjects
+from graticule.threads import in_thread
 
 #: Pieces in which local objects are read, bytes.
 _CHUNK: Final = 1 << 20
@@ -97,7 +98,8 @@ class AssetStore:
     ) -> StoredBlob:
         """Store a file, durable and verified when this returns; the file itself stays where it is.
 
-        Storing the same bytes again is no error. On the same file system it is a hard link, so the file must not be
+        Storing the same bytes again is no error. Nothing is written to a folder after this has ended, cancelled or not:
+        a sweep may have been there by then. On the same file system it is a hard link, so the file must not be
         written to any more.
 
         Args:
@@ -116,7 +118,7 @@ class AssetStore:
         name = _name(container, key)
         if self._folder is not None:
             put = self._folder.put_file
-            return _blob(*await asyncio.to_thread(lambda: put(name, path, sha256, replace=replace)))
+            return _blob(*await in_thread(put, name, path, sha256, replace=replace))
         if sha256 is None:
             sha256 = await asyncio.to_thread(digest_of, name, path)
         size = await self._remote.put_file(name, path, media_type, sha256, replace=replace, origin=origin)
@@ -130,7 +132,7 @@ class AssetStore:
         sha256 = hashlib.sha256(data).hexdigest()
         if self._folder is not None:
             put = self._folder.put_bytes
-            size = await asyncio.to_thread(lambda: put(name, data, sha256, replace=replace))
+            size = await in_thread(put, name, data, sha256, replace=replace)
             return _blob(size, sha256)
         return _blob(await self._remote.put_bytes(name, data, media_type, sha256, replace=replace), sha256)
 

@@ -53,6 +53,7 @@ _FORGET: Final = 2000
 _SLICE = crashpoints.crash_point("bulk.walk.slice")
 _DOCUMENT = crashpoints.crash_point("bulk.walk.document")
 _CLOSE = crashpoints.crash_point("bulk.walk.close")
+_CLOSED = crashpoints.crash_point("bulk.walk.closed")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,9 @@ class Walking:
         run = await self.database.write(partial(self._begin, attempt=attempt, pk=operation, turn=turn))
         if run is None:
             return
+        if not run.operation.open:  # killed after the end of the walk: what it met is not forgotten yet
+            await self._end(attempt, run, None)
+            return
         try:
             again = await self._walk(attempt, run, until)
         except InternalIntermittentError:
@@ -90,7 +94,7 @@ class Walking:
     async def give_up(self, attempt: Attempt, ids: Mapping[str, Any], error: Exception) -> None:
         """The engine has tried often enough: what was found goes on, and the run fails for what was not."""
         run = await self.database.read(partial(store.run, pk=ids["operation"]))
-        if run is not None and run.operation.open and run.turn == ids["turn"]:
+        if run is not None and run.turn == ids["turn"]:
             last = error if isinstance(error, IngestionError) else InternalError()
             await self._end(attempt, run, last)
 
@@ -99,8 +103,10 @@ class Walking:
     def _begin(self, tx: Connection, *, attempt: Attempt, pk: int, turn: int) -> Run | None:
         attempt.still_ours(tx)
         run = store.run(tx, pk)
-        if run is None or run.turn != turn or not run.operation.open:
+        if run is None or run.turn != turn:
             return None
+        if not run.operation.open:
+            return run
         journal.start(tx, run.operation)
         if run.import_type is ImportType.STATIC_CATALOG and run.parent is None:
             store.note_link(tx, pk, url_hash(self._url(run)), sealed=run.source)
@@ -158,6 +164,7 @@ class Walking:
             pass
         crashpoints.reach(_CLOSE)
         await self.database.write(close)
+        crashpoints.reach(_CLOSED)
         while await self.database.write(forget):
             pass
         self._table(run).unlink(missing_ok=True)

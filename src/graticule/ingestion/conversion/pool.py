@@ -18,7 +18,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from graticule import errors
 from graticule.ingestion.conversion.models import (
@@ -32,10 +32,10 @@ from graticule.ingestion.conversion.models import (
 )
 from graticule.ingestion.conversion.process import ChildProcess, Limits, sweep_folders
 from graticule.settings import Settings, cores
+from graticule.threads import in_thread
 
 logger = logging.getLogger(__name__)
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 #: Of the errors that a child may name: others are ours alone to raise.
@@ -143,9 +143,9 @@ class ConversionPool:
     ) -> T:
         child = await self._take()
         try:
-            await _in_thread(lay_out, child.job_folder)
+            await in_thread(lay_out, child.job_folder)
             answer = await child.run(self._fitted(job), seconds=job.get("seconds") or self._timeout)
-            result = await _in_thread(read, answer, child.job_folder)
+            result = await in_thread(read, answer, child.job_folder)
         except tuple(_CHILD_ERRORS.values()):
             await self._surely(self._give_back(child))
             raise
@@ -239,20 +239,6 @@ class ConversionPool:
                 ", ".join(weak),
                 extra={"action": "conversion_unconfined"},
             )
-
-
-async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """As `asyncio.to_thread`, but the thread has ended when this has, cancelled or not: its folder is removed next."""
-    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        while not work.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait({work})
-        if not work.cancelled():
-            work.exception()  # told to nobody, so that the loop does not complain
-        raise
 
 
 def _lay_out(source: Path, sidecars: Mapping[SidecarKind, Path], folder: Path) -> None:
