@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import orjson
 import pytest
 
 from graticule.catalog import Catalog, OnConflict, PreparedItem, SqlCatalog, prepare_item
+from graticule.catalog.sql.lookups import is_lookup
 from graticule.database import Connection, Database
 from graticule.errors import (
     CollectionDoesNotExist,
@@ -19,6 +21,7 @@ from graticule.errors import (
     NotFound,
     StacValidationFailed,
 )
+from graticule.stac.datetimes import parse_datetime
 from graticule.stac.search import Search, parse_search
 
 ItemFactory = Callable[..., Any]
@@ -301,6 +304,43 @@ async def test_unknown_collections_and_ids_find_nothing(
     assert await found(catalog, collections=["x"]) == []
     assert await found(catalog, collections=["x", "a"]) == ["one"]
     assert await found(catalog, ids=["x", "'; DROP TABLE items", 'a"b', "\0"]) == []
+
+
+async def test_a_search_by_ids_alone_answers_as_one_that_is_planned(
+    store: Database, catalog: SqlCatalog, put: Put, item_factory: ItemFactory
+) -> None:
+    for name in ("a", "b"):
+        put(name, *(item_factory(f"i{n}", {"datetime": f"2020-01-{1 + n % 3:02}T00:00:00Z"}) for n in range(9)))
+    ids = tuple(f"i{n}" for n in range(6))
+    for search in (
+        Search(ids=ids, limit=6),  # more than a page: there are twelve
+        Search(ids=ids, limit=12),
+        Search(ids=(*ids, "x"), collections=("b",), limit=100),
+        Search(ids=ids, collections=("b", "x", "a")),
+        Search(ids=ids, collections=("x",)),
+    ):
+        assert is_lookup(search)
+        page = await catalog.search(search)
+        planned = await catalog.search(replace(search, datetime=parse_datetime("2000-01-01T00:00:00Z/..")))
+        assert (page.items, page.names, page.next_token) == (planned.items, planned.names, planned.next_token)
+        assert page.matched == (6 if search.collections == ("b",) else 0 if search.collections == ("x",) else 12)
+        if page.next_token is not None:
+            rest = await catalog.search(replace(search, token=page.next_token))
+            assert len(set(page.names + rest.names)) == 12
+    small = SqlCatalog(store, page_bytes=1)
+    page = await small.search(Search(ids=ids, collections=("a",)))
+    assert (len(page.items), page.matched) == (1, 6)
+    assert page.next_token is not None
+    store.write_now(lambda tx: catalog.mark_deleting(tx, "a"))
+    assert {name for name, _ in (await catalog.search(Search(ids=ids))).names} == {"b"}
+
+
+@pytest.mark.parametrize("more", [{"limit": 1}, {"datetime": "2000-01-01T00:00:00Z/.."}, {"bbox": "0,0,1,1"}, {"token": "x"}, {"q": "x"}])
+def test_what_asks_for_more_than_ids_is_planned(more: dict[str, Any]) -> None:
+    assert is_lookup(parse_search({"ids": "a,b"}))
+    assert not is_lookup(parse_search({"ids": "a,b", **more}))
+    assert not is_lookup(parse_search({"collections": "a"}))
+    assert not is_lookup(Search(ids=tuple(map(str, range(101))), limit=1_000))
 
 
 async def test_a_page_has_a_token_only_if_something_follows(

@@ -62,6 +62,22 @@ def test_what_is_written_can_be_read_when_the_write_returns(notes: Database) -> 
     assert texts(notes) == ["a"]
 
 
+async def test_what_is_written_can_be_looked_up(notes: Database) -> None:
+    notes.write_now(note("a"))
+
+    def found(tx: Connection) -> Any:
+        return tx.value("SELECT text FROM notes WHERE text = :text", {"text": "a"})
+
+    assert await notes.look_up(found) == "a"
+    with pytest.raises(sqlite3.OperationalError):
+        await notes.look_up(lambda tx: tx.one("SELECT nothing FROM notes"))
+    notes.write_now(lambda tx: tx.execute("DELETE FROM notes"))  # no look has left a lock
+    assert await notes.look_up(found) is None
+    notes.close()
+    with pytest.raises(Unavailable):
+        await notes.look_up(found)
+
+
 def test_one_that_fails_takes_back_only_its_own(notes: Database) -> None:
     def half(tx: Connection) -> None:
         note("half")(tx)

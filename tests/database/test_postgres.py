@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -181,6 +182,23 @@ def test_a_lost_connection_fails_its_group_as_a_passing_fault_and_the_next_works
         assert passing_fault(caught.value) is not None
     assert last.result(30) == 1
     assert texts(database) == ["b"]
+
+
+async def test_a_look_that_meets_a_lost_connection_takes_another(database: PostgresDatabase) -> None:
+    database.write_now(note("a"))
+
+    def found(tx: Connection) -> Any:
+        return tx.one("SELECT text, pg_backend_pid() FROM notes WHERE text = :text", {"text": "a"})
+
+    _, pid = await database.look_up(found)
+    with psycopg.connect(database.url, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
+    text, another = await database.look_up(found)
+    assert text == "a"
+    assert another != pid
+    with pytest.raises(psycopg.ProgrammingError):
+        await database.look_up(lambda tx: tx.one("SELECT nothing FROM notes"))
+    assert (await database.look_up(found))[1] == another
 
 
 def test_after_a_restart_of_the_server_reads_and_writes_go_on() -> None:

@@ -34,6 +34,7 @@ Parameters = Mapping[str, Any] | Sequence[Any]
 #: Which SQL a database speaks.
 Dialect = Literal["sqlite", "postgresql"]
 
+_CLOSED: Final = "The database is closed: the catalog is stopping."
 #: A group of writes is closed after this long, so that other processes get their turn, seconds.
 _GROUP_SECONDS: Final = 0.03
 
@@ -180,6 +181,8 @@ class Database(ABC):
     dialect: Dialect
     #: SQLite's file; None in memory, and where a server keeps the data.
     path: Path | None = None
+    #: Are rows that are sought by key found in this process's memory, or at worst in a page or two of a local file?
+    _is_near: bool = False
 
     def __init__(self, *, readers: int) -> None:
         """Start the writer; the subclass has opened what it needs. Without readers, reads queue with the writes."""
@@ -213,12 +216,26 @@ class Database(ABC):
                 asyncio.get_running_loop().run_in_executor(None, limit.stop)
             raise
 
+    async def look_up(self, function: Callable[[Connection], T]) -> T:
+        """Run a function of one statement that finds a few rows by their keys; there is no transaction around it.
+
+        It costs less than a way to another thread and back, or to a server and back, so these are spared where they
+        can be.
+        """
+        if self._readers is None:
+            return await self.write(function)
+        if self._closed:
+            raise Unavailable(_CLOSED)
+        if self._is_near:
+            return self._look_up(function)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._look_up, function)
+
     def submit(self, function: Callable[[Connection], T]) -> Future[T]:
         """As `write`, for callers without an event loop."""
         work = _Work(function)
         with self._lock:  # nothing comes behind the end of the queue, where nobody would take it
             if self._closed:
-                raise Unavailable("The database is closed: the catalog is stopping.")
+                raise Unavailable(_CLOSED)
             self._queue.put(work)
         return work.future
 
@@ -280,6 +297,10 @@ class Database(ABC):
     @abstractmethod
     def _reading(self, limit: ReadLimit | None) -> AbstractContextManager[Connection]:
         """A read transaction; see `read` for the limit. From any thread."""
+
+    @abstractmethod
+    def _look_up(self, function: Callable[[Connection], T]) -> T:
+        """Run a function that reads by one statement; see `look_up`. From any thread."""
 
     @abstractmethod
     def _close(self) -> None:

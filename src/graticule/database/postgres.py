@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 import psycopg
 from psycopg import pq
@@ -21,6 +21,8 @@ from psycopg.types.string import StrBinaryDumper, StrDumperUnknown
 from graticule.database import schema
 from graticule.database.connection import Connection, Database, Dialect, Parameters, ReadLimit, Row
 from graticule.errors import ReadStopped, SettingsError, Unavailable
+
+T = TypeVar("T")
 
 #: The lock of whoever writes, and of whoever migrates. Advisory locks are a database's own, so one number does.
 _WRITER_LOCK: Final = 0x47_52_41_54
@@ -278,11 +280,28 @@ class PostgresDatabase(Database):
                 raw.execute(b"ROLLBACK")
             self._idle.append(raw)
 
-    def _begin_read(self, begin: bytes) -> psycopg.Connection[Any]:
+    def _free(self) -> psycopg.Connection[Any]:
         try:
-            raw = self._idle.pop()
+            return self._idle.pop()
         except IndexError:
-            raw = self._connect()
+            return self._connect()
+
+    def _look_up(self, function: Callable[[Connection], T]) -> T:
+        raw = self._free()
+        try:
+            try:
+                return function(PostgresConnection(raw))
+            except psycopg.OperationalError:
+                if not raw.closed:
+                    raise
+            raw = self._connect()  # it was lost since it was used last; nothing is asked twice by reading again
+            return function(PostgresConnection(raw))
+        finally:
+            if not raw.closed:
+                self._idle.append(raw)
+
+    def _begin_read(self, begin: bytes) -> psycopg.Connection[Any]:
+        raw = self._free()
         try:
             raw.execute(begin, prepare=False)
         except psycopg.OperationalError:  # lost since it was used last

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from graticule.database import schema
 from graticule.database.connection import Connection, Database, Dialect, Parameters, ReadLimit, Row
 from graticule.errors import ReadStopped, SettingsError
+
+T = TypeVar("T")
 
 #: Other processes write too: wait this long for their transactions, milliseconds.
 BUSY_TIMEOUT_MS: Final = 30_000
@@ -124,6 +126,7 @@ class SqliteDatabase(Database):
     """One SQLite database, shared by the threads of this process and by other processes of the same host."""
 
     dialect: Dialect = "sqlite"
+    _is_near = True
 
     def __init__(self, path: Path | None, *, readers: int = 4) -> None:
         """Open the file (None: in memory, for tests), bring its schema up to date and start the writer.
@@ -189,12 +192,22 @@ class SqliteDatabase(Database):
             if self._raw.in_transaction:  # SQLite may have ended it itself
                 self._raw.execute("ROLLBACK")
 
+    def _free(self) -> sqlite3.Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._connect()
+
+    def _look_up(self, function: Callable[[Connection], T]) -> T:
+        raw = self._free()
+        try:
+            return function(SqliteConnection(raw))
+        finally:
+            self._idle.append(raw)
+
     @contextmanager
     def _reading(self, limit: ReadLimit | None) -> Iterator[Connection]:
-        try:
-            raw = self._idle.pop()
-        except IndexError:
-            raw = self._connect()
+        raw = self._free()
         connection = SqliteConnection(raw)
         raw.execute("BEGIN")
         try:

@@ -107,6 +107,10 @@ class Dialect(Protocol):
         """Candidate rows: :colls, :ids, :key_*."""
         ...
 
+    def looked_up(self, *, named: bool) -> str:
+        """Columns t, id, coll, id of the collection, document: :ids, and :collections (their ids) where `named`."""
+        ...
+
     def of_keys(self, where: str) -> str:
         """Candidate rows: :keys (of pks), :key_*."""
         ...
@@ -277,6 +281,16 @@ class SqliteDialect:
             SELECT {_ROW} FROM json_each(:colls) c CROSS JOIN json_each(:ids) q CROSS JOIN items i INDEXED BY i_id
             WHERE i.coll = c.value AND i.id = q.value AND {_BELOW} {where}"""
 
+    def looked_up(self, *, named: bool) -> str:
+        """See `Dialect`."""
+        tables, condition = "collections c", "c.deleting = 0"
+        if named:
+            tables, condition = f"json_each(:collections) n CROSS JOIN {tables}", f"c.id = n.value AND {condition}"
+        return f"""
+            SELECT i.t, i.id, i.coll, c.id, b.doc FROM {tables} CROSS JOIN json_each(:ids) q CROSS JOIN items i INDEXED BY i_id
+            CROSS JOIN bodies b
+            WHERE {condition} AND i.coll = c.coll AND i.id = q.value AND b.pk = i.pk"""
+
     def of_keys(self, where: str) -> str:
         """See `Dialect`."""
         return f"""
@@ -438,6 +452,16 @@ class PostgresDialect:
         return f"""
             SELECT {_ROW} FROM unnest(:colls::int8[]) c(v) CROSS JOIN unnest(:ids::text[]) q(v) CROSS JOIN LATERAL (
                 SELECT * FROM items i WHERE i.coll = c.v AND i.id = q.v AND {_BELOW} {where} OFFSET 0) i"""
+
+    def looked_up(self, *, named: bool) -> str:
+        """See `Dialect`."""
+        condition = "AND c.id = ANY(:collections::text[])" if named else ""
+        return f"""
+            SELECT i.t, i.id, i.coll, c.id, i.doc FROM unnest(:ids::text[]) q(v) CROSS JOIN collections c
+            CROSS JOIN LATERAL (
+                SELECT i.t, i.id, i.coll, b.doc FROM items i JOIN bodies b ON b.pk = i.pk
+                WHERE i.coll = c.coll AND i.id = q.v OFFSET 0) i
+            WHERE c.deleting = 0 {condition}"""
 
     def of_keys(self, where: str) -> str:
         """See `Dialect`."""

@@ -13,6 +13,7 @@ from graticule.catalog.searchable import PreparedItem, prepare_item
 from graticule.catalog.sql import queryables, sampling
 from graticule.catalog.sql.companions import COMPANIONS
 from graticule.catalog.sql.dialects import dialect_of
+from graticule.catalog.sql.lookups import is_lookup, looked_up
 from graticule.catalog.sql.remembered import Remembered
 from graticule.catalog.sql.wholes import declare, take_notice
 from graticule.catalog.sql.writing import ItemWriter, add_new
@@ -38,6 +39,10 @@ _COLLECTION: Final = """
 _ITEM: Final = """
     SELECT i.pk, i.cell, b.doc FROM collections c JOIN items i ON i.coll = c.coll JOIN bodies b ON b.pk = i.pk
     WHERE c.id = :collection AND i.id = :id"""
+
+_DOCUMENT: Final = """
+    SELECT b.doc FROM collections c JOIN items i ON i.coll = c.coll JOIN bodies b ON b.pk = i.pk
+    WHERE c.id = :collection AND i.id = :id AND c.deleting = 0"""
 
 
 class SqlCatalog:
@@ -85,15 +90,12 @@ class SqlCatalog:
     async def item(self, collection_id: str, item_id: str) -> bytes:
         """One item's document. Raises NotFound."""
 
-        def read(tx: Connection) -> bytes:
-            row = tx.one(f"{_ITEM} AND c.deleting = 0", {"collection": collection_id, "id": item_id})
-            if row is None:
-                self._visible(tx, collection_id)  # else it is the collection that does not exist
-                raise NotFound(f"Item '{item_id}' does not exist in collection '{collection_id}'.", target=item_id)
-            doc: bytes = row["doc"]
-            return doc
-
-        return await self._database.read(read)
+        values = {"collection": collection_id, "id": item_id}
+        doc: bytes | None = await self._database.look_up(lambda tx: tx.value(_DOCUMENT, values))
+        if doc is None:
+            await self.collection(collection_id)  # else it is the collection that does not exist
+            raise NotFound(f"Item '{item_id}' does not exist in collection '{collection_id}'.", target=item_id)
+        return doc
 
     async def item_count(self, collection_id: str) -> int:
         """How many items a collection has. Raises NotFound."""
@@ -111,6 +113,10 @@ class SqlCatalog:
 
     async def search(self, search: Search) -> ItemPage:
         """A page of items; see `Catalog.search` for the errors."""
+        if is_lookup(search):
+            return await self._database.look_up(
+                lambda tx: looked_up(tx, self._dialect, search, self._page_bytes)
+            )
         # Imported here, because a worker never searches: numpy and shapely would cost it its start and 40 MB.
         from graticule.catalog.sql.searching import answer  # noqa: PLC0415
 
