@@ -11,7 +11,6 @@ import orjson
 import pytest
 
 from graticule.catalog import Catalog, OnConflict, PreparedItem, SqlCatalog, prepare_item
-from graticule.catalog.sql.lookups import is_lookup
 from graticule.database import Connection, Database
 from graticule.errors import (
     CollectionDoesNotExist,
@@ -319,7 +318,7 @@ async def test_a_search_by_ids_alone_answers_as_one_that_is_planned(
         Search(ids=ids, collections=("b", "x", "a")),
         Search(ids=ids, collections=("x",)),
     ):
-        assert is_lookup(search)
+        assert search.is_lookup
         page = await catalog.search(search)
         planned = await catalog.search(replace(search, datetime=parse_datetime("2000-01-01T00:00:00Z/..")))
         assert (page.items, page.names, page.next_token) == (planned.items, planned.names, planned.next_token)
@@ -337,10 +336,10 @@ async def test_a_search_by_ids_alone_answers_as_one_that_is_planned(
 
 @pytest.mark.parametrize("more", [{"limit": 1}, {"datetime": "2000-01-01T00:00:00Z/.."}, {"bbox": "0,0,1,1"}, {"token": "x"}, {"q": "x"}])
 def test_what_asks_for_more_than_ids_is_planned(more: dict[str, Any]) -> None:
-    assert is_lookup(parse_search({"ids": "a,b"}))
-    assert not is_lookup(parse_search({"ids": "a,b", **more}))
-    assert not is_lookup(parse_search({"collections": "a"}))
-    assert not is_lookup(Search(ids=tuple(map(str, range(101))), limit=1_000))
+    assert parse_search({"ids": "a,b"}).is_lookup
+    assert not parse_search({"ids": "a,b", **more}).is_lookup
+    assert not parse_search({"collections": "a"}).is_lookup
+    assert not Search(ids=tuple(map(str, range(101))), limit=1_000).is_lookup
 
 
 async def test_a_page_has_a_token_only_if_something_follows(

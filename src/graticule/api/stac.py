@@ -198,7 +198,7 @@ async def list_items(call: Call) -> Response:
     parameters: JsonObject = {name: asked[name] for name in _CONDITIONS if name in asked}
     try:
         search = parse_search(parameters | {"collections": [collection_id]})
-        page = await while_connected(call.request, call.services.catalog.search(search))
+        page = await _found(call, search)
     except RequestError:
         await call.services.catalog.collection(collection_id)  # a 404 goes before what is wrong with the rest
         raise
@@ -226,7 +226,7 @@ async def search_get(call: Call) -> Response:
     asked = call.lists(*_LISTS)
     documents = Documents(call, fields=_fields(asked))
     search = parse_search(asked)
-    page = await while_connected(call.request, call.services.catalog.search(search))
+    page = await _found(call, search)
     around = _search_links(call)
     if page.next_token is not None:
         href = call.here(("stac", "search"), _LISTS, token=page.next_token)
@@ -240,7 +240,7 @@ async def search_post(call: Call) -> Response:
     _refuse_query_forms(body)
     documents = Documents(call, body, _fields(body))
     search = parse_search(body)
-    page = await while_connected(call.request, call.services.catalog.search(search))
+    page = await _found(call, search)
     around = _search_links(call)
     if page.next_token is not None:
         keep = {name: call.query[name] for name in ("sign", "duration") if name in call.query}
@@ -258,6 +258,12 @@ async def search_post(call: Call) -> Response:
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------
+
+
+async def _found(call: Call, search: Search) -> ItemPage:
+    """The page of a search; one that may take a while ends when nobody waits for it any more."""
+    work = call.services.catalog.search(search)
+    return await (work if search.is_lookup else while_connected(call.request, work))
 
 
 def accepted(call: Call, operation: Operation) -> Response:

@@ -21,6 +21,8 @@ from graticule.stac.sorting import SortKey, parse_sortby
 
 DEFAULT_LIMIT: Final = 10
 MAX_LIMIT: Final = 10_000
+#: So many items may be read without knowing how large they are.
+_FEW_IDS: Final = 100
 
 _INTEGER: Final = re.compile(r"[+-]?\d+", re.ASCII)
 
@@ -50,6 +52,13 @@ class Search:
         """Refuse what cannot be asked together."""
         if self.bbox is not None and self.intersects is not None:
             raise InvalidParameter("bbox and intersects: give one of them, not both.", target="intersects")
+
+    @property
+    def is_lookup(self) -> bool:
+        """Are ids all that is asked for, and are they few? Collections may be named."""
+        if self.ids is None or len(self.ids) > min(self.limit, _FEW_IDS):
+            return False
+        return self == Search(ids=self.ids, collections=self.collections, limit=self.limit)
 
 
 def parse_search(parameters: Mapping[str, Any]) -> Search:

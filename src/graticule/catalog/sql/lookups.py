@@ -11,21 +11,12 @@ from graticule.catalog.tokens import encode_token
 from graticule.database import Connection
 from graticule.stac.search import Search
 
-#: So many documents are read without knowing how large they are.
-_MOST: Final = 100
 #: Of a row that is found: where it is in the order of pages.
 _KEY: Final = itemgetter(0, 1, 2)
 
 
-def is_lookup(search: Search) -> bool:
-    """Are ids all that is asked for, and are they few? Collections may be named."""
-    if search.ids is None or len(search.ids) > min(search.limit, _MOST):
-        return False
-    return search == Search(ids=search.ids, collections=search.collections, limit=search.limit)
-
-
 def looked_up(tx: Connection, dialect: Dialect, search: Search, page_bytes: int) -> ItemPage:
-    """The page of a search for which `is_lookup` holds, newest first; see `searching.answer`."""
+    """The page of a search that is a lookup (`Search.is_lookup`), newest first; see `searching.answer`."""
     values = {"ids": dialect.texts(search.ids or ())}
     named = search.collections is not None
     if search.collections is not None:

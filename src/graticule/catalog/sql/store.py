@@ -13,7 +13,7 @@ from graticule.catalog.searchable import PreparedItem, prepare_item
 from graticule.catalog.sql import queryables, sampling
 from graticule.catalog.sql.companions import COMPANIONS
 from graticule.catalog.sql.dialects import dialect_of
-from graticule.catalog.sql.lookups import is_lookup, looked_up
+from graticule.catalog.sql.lookups import looked_up
 from graticule.catalog.sql.remembered import Remembered
 from graticule.catalog.sql.wholes import declare, take_notice
 from graticule.catalog.sql.writing import ItemWriter, add_new
@@ -113,10 +113,8 @@ class SqlCatalog:
 
     async def search(self, search: Search) -> ItemPage:
         """A page of items; see `Catalog.search` for the errors."""
-        if is_lookup(search):
-            return await self._database.look_up(
-                lambda tx: looked_up(tx, self._dialect, search, self._page_bytes)
-            )
+        if search.is_lookup:
+            return await self._database.look_up(lambda tx: looked_up(tx, self._dialect, search, self._page_bytes))
         # Imported here, because a worker never searches: numpy and shapely would cost it its start and 40 MB.
         from graticule.catalog.sql.searching import answer  # noqa: PLC0415
 
