@@ -134,6 +134,10 @@ class Connection(ABC):
         """Every row of the answer; also for ``RETURNING``."""
 
     @abstractmethod
+    def tuples(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        """As `all`, without the names of the columns: for answers of many rows, and for many small answers."""
+
+    @abstractmethod
     def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """The first row, or None."""
 
@@ -161,8 +165,8 @@ class Connection(ABC):
 
     def value(self, sql: str, parameters: Parameters = ()) -> Any:
         """The first column of the first row, or None."""
-        row = self.one(sql, parameters)
-        return None if row is None else row[0]
+        rows = self.tuples(sql, parameters)
+        return rows[0][0] if rows else None
 
 
 class _Work:

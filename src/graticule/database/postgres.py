@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import psycopg
 from psycopg import pq
+from psycopg.rows import RowFactory, tuple_row
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoader
 from psycopg.types.string import StrBinaryDumper, StrDumperUnknown
 
@@ -161,17 +162,23 @@ class PostgresConnection(Connection):
         rows: list[Row] = self._run(sql, parameters).fetchall()
         return rows
 
+    def tuples(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        """See `Connection`."""
+        rows: list[tuple[Any, ...]] = self._run(sql, parameters, tuple_row).fetchall()
+        return rows
+
     def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """See `Connection`."""
         row: Row | None = self._run(sql, parameters).fetchone()
         return row
 
-    def _run(self, sql: str, parameters: Parameters) -> psycopg.Cursor[Any]:
+    def _run(self, sql: str, parameters: Parameters, rows: RowFactory[Any] = _rows) -> psycopg.Cursor[Any]:
+        cursor = self.raw.cursor(row_factory=rows)
         if self.limit is None:
-            return self.raw.execute(translated(sql), parameters, binary=True)
+            return cursor.execute(translated(sql), parameters, binary=True)
         self.limit.check()
         try:
-            return self.raw.execute(translated(sql), parameters, binary=True)
+            return cursor.execute(translated(sql), parameters, binary=True)
         except psycopg.errors.QueryCanceled as exc:
             # What is left to do with a search that was stopped is done in the same state of the database.
             self.raw.execute(b"ROLLBACK TO limited; SET LOCAL statement_timeout = 0")

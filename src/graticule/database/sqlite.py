@@ -87,10 +87,19 @@ class SqliteConnection(Connection):
 
     def all(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """See `Connection`."""
+        return self._fetched(self.raw.cursor(), sql, parameters)
+
+    def tuples(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        """See `Connection`."""
+        cursor = self.raw.cursor()
+        cursor.row_factory = None
+        return self._fetched(cursor, sql, parameters)
+
+    def _fetched(self, cursor: sqlite3.Cursor, sql: str, parameters: Parameters) -> list[Any]:
         if self.limit is not None:
             self.limit.check()
         try:
-            return self.raw.execute(sql, parameters).fetchall()
+            return cursor.execute(sql, parameters).fetchall()
         except sqlite3.OperationalError as exc:
             self._raise_if_stopped(exc)
             raise

@@ -142,7 +142,7 @@ class _Matches(SqlCandidates):
         found: Counter[Any] = Counter()
         for rows, values in self._parts():
             sql = f"SELECT {key} AS k, count(*) FROM ({rows}) i GROUP BY 1"
-            for row in self._tx.all(sql, values):
+            for row in self._tx.tuples(sql, values):
                 found[row[0]] += row[1]
         return found
 
@@ -150,7 +150,7 @@ class _Matches(SqlCandidates):
         """How many matches there are, and the least and the greatest t."""
         if self._totals is None:
             parts = [
-                self._tx.all(f"SELECT count(*), min(i.t), max(i.t) FROM ({rows}) i", values)[0]
+                self._tx.tuples(f"SELECT count(*), min(i.t), max(i.t) FROM ({rows}) i", values)[0]
                 for rows, values in self._parts()
             ]
             some = [part for part in parts if part[0]]
@@ -176,7 +176,7 @@ class _Matches(SqlCandidates):
 
     def names(self) -> dict[int, str]:
         """Ids of the collections by their numbers."""
-        return {row[0]: row[1] for row in self._tx.all("SELECT coll, id FROM collections")}
+        return {row[0]: row[1] for row in self._tx.tuples("SELECT coll, id FROM collections")}
 
     def _parts(self) -> Iterator[tuple[str, dict[str, Any]]]:
         if self._certain is not None:
@@ -208,7 +208,7 @@ class _Matches(SqlCandidates):
         """Keep the keys of the candidates that pass."""
         rows = self._dialect.all_candidates(source, self._where + where, documents=0)
         sql = f"SELECT i.t, i.id, i.coll, i.pk, i.x0, i.y0, i.x1, i.y1 FROM ({rows}) i LIMIT :most"
-        found: list[Row] = self._tx.all(sql, {**self._values, "most": most + 1})  # type: ignore[assignment]
+        found: list[Row] = self._tx.tuples(sql, {**self._values, "most": most + 1})  # type: ignore[assignment]
         if len(found) > most:
             raise _too_much(f"the {what} of more than {most} items would have to be looked at")
         for first in range(0, len(found), _BLOCK):

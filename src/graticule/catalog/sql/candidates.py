@@ -65,6 +65,7 @@ class SqlCandidates:
                 self._values |= {f"west{suffix}": box.x0 + by, f"east{suffix}": box.x1 + by}
         elif question.placed:
             self._where += " AND i.x0 IS NOT NULL"
+        self._foreseen = not conditions.where
         self._where += conditions.where
         self._values |= conditions.values
         self._holding = conditions.holding
@@ -81,12 +82,12 @@ class SqlCandidates:
         if self._of_one_value:
             sql = self._dialect.of_one_value(self._of_one_value, self._where)
         else:
-            sql = self._dialect.of_collection(self._where)
+            sql = self._dialect.of_collection(self._where, foreseen=self._foreseen)
         return self._read(sql, upper, coll=coll, low=low, limit=limit)
 
     def of_collections(self, lows: Mapping[int, int], upper: Key, limit: int) -> dict[int, list[Row]]:
         """See `planning.Candidates`."""
-        together = self._dialect.of_collections(self._where)
+        together = self._dialect.of_collections(self._where, foreseen=self._foreseen)
         if together is None or self._of_one_value:
             return {coll: self.of_collection(coll, low, upper, limit) for coll, low in lows.items()}
         found: dict[int, list[Row]] = {coll: [] for coll in lows}
@@ -124,8 +125,8 @@ class SqlCandidates:
         """See `planning.Candidates`."""
 
         def find() -> Key | None:
-            row = self._tx.one(self._dialect.nth_key, {"coll": coll, "low": low, "n": n - 1, **_key(upper)})
-            return None if row is None else (row[0], row[1], row[2])
+            rows = self._tx.tuples(self._dialect.nth_key, {"coll": coll, "low": low, "n": n - 1, **_key(upper)})
+            return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
         return self._remembered.floor(coll, n, find) if self._anytime and upper[0] == FOREVER else find()
 
@@ -134,7 +135,7 @@ class SqlCandidates:
         if not ranges:
             return []
         if self._asked != ranges:  # a page and its count ask for the same
-            rows = self._tx.all(self._dialect.cells, self._dialect.cell_ranges(ranges))
+            rows = self._tx.tuples(self._dialect.cells, self._dialect.cell_ranges(ranges))
             self._asked, self._cells = ranges, [CellStatistics(*row) for row in rows]
         return self._cells
 
@@ -145,7 +146,7 @@ class SqlCandidates:
 
     def _count_blocks(self, colls: Sequence[int]) -> dict[int, Blocks]:
         rows: dict[int, list[Any]] = {coll: [] for coll in colls}
-        for row in self._tx.all(_BLOCKS.format(colls=", ".join(map(str, colls)))):
+        for row in self._tx.tuples(_BLOCKS.format(colls=", ".join(map(str, colls)))):
             rows[row[0]].append(row[1:])
         return {coll: Blocks(found) for coll, found in rows.items()}
 
@@ -157,7 +158,7 @@ class SqlCandidates:
     def holding(self, rows: Sequence[Row]) -> list[Row]:
         """See `planning.Candidates`."""
         pks = self._dialect.integers(row[3] for row in rows)
-        held = {row[0] for row in self._tx.all(self._dialect.holding(self._holding), {**self._values, "pks": pks})}
+        held = {row[0] for row in self._tx.tuples(self._dialect.holding(self._holding), {**self._values, "pks": pks})}
         return [row for row in rows if row[3] in held]
 
     def failing(self, rows: Sequence[Row]) -> set[int]:
@@ -165,21 +166,21 @@ class SqlCandidates:
         if self._residual is None or not rows:
             return set()
         if not self._names:
-            self._names = {row[0]: row[1] for row in self._tx.all("SELECT coll, id FROM collections")}
+            self._names = {row[0]: row[1] for row in self._tx.tuples("SELECT coll, id FROM collections")}
         colls = {row[3]: row[2] for row in rows}
-        bodies = self._tx.all(self._dialect.bodies, {"pks": self._dialect.integers(colls)})
+        bodies = self._tx.tuples(self._dialect.bodies, {"pks": self._dialect.integers(colls)})
         return {pk for pk, doc in bodies if self._residual(orjson.loads(doc), self._names[colls[pk]]) is not True}
 
     def footprints(self, pks: Sequence[int]) -> dict[int, bytes]:
         """See `planning.Candidates`."""
         unread = [pk for pk in pks if pk not in self._footprints]
         if unread:
-            rows = self._tx.all(self._dialect.footprints, {"pks": self._dialect.integers(unread)})
+            rows = self._tx.tuples(self._dialect.footprints, {"pks": self._dialect.integers(unread)})
             self._footprints.update((row[0], row[1]) for row in rows)
         return self._footprints
 
     def _read(self, sql: str, upper: Key, **values: Any) -> list[Row]:
-        rows: list[Any] = self._tx.all(sql, {**self._values, **values, **_key(upper)})
+        rows: list[Any] = self._tx.tuples(sql, {**self._values, **values, **_key(upper)})
         return rows
 
 
@@ -188,7 +189,7 @@ def statistics_of(tx: Connection, collections: Sequence[str] | None) -> list[Col
     named = {} if collections is None else {f"c{n}": name for n, name in enumerate(collections)}
     # A few are looked up, because there may be thousands of others.
     few = f" AND c.id IN ({', '.join(f':{name}' for name in named)})" if 0 < len(named) <= _LOOKED_UP else ""
-    rows = tx.all(
+    rows = tx.tuples(
         "SELECT s.coll, s.n, s.t0, s.t1, s.maxdur, s.levels, c.id"
         f" FROM collections c JOIN collstat s ON s.coll = c.coll WHERE c.deleting = 0{few}",
         named if few else {},

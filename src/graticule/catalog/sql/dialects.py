@@ -29,6 +29,9 @@ def _newest(row: str) -> str:
 
 _BELOW: Final = _below("i")
 _NEWEST: Final = _newest("i")
+#: PostgreSQL plans a prepared statement once and for all where the values would not change its mind. A limit that it can
+#: read does: with one that it has to ask for, the plan is the same for all values, and is kept.
+_FORESEEN: Final = _NEWEST.replace(":limit", "(SELECT :limit::int8)")
 _COLLECTION_ID: Final = "(SELECT c.id FROM collections c WHERE c.coll = i.coll)"
 
 #: A cell needs 44 bits, so that a collection and a cell fit one integer of JSON.
@@ -87,15 +90,19 @@ _COUNT_MORE: Final = """
 class Dialect(Protocol):
     """What a database must say in its own way. `where` is a further condition on ``i``, beginning with AND, or ''."""
 
-    def of_collection(self, where: str) -> str:
-        """Candidate rows: :coll, :low, :key_*, :limit."""
+    def of_collection(self, where: str, *, foreseen: bool = False) -> str:
+        """Candidate rows: :coll, :low, :key_*, :limit.
+
+        Where `foreseen`, `where` holds nothing but place and time: the index of time serves, whatever the values, and
+        the server need not plan the statement for each of them.
+        """
         ...
 
     def of_cell(self, where: str) -> str:
         """Candidate rows: :coll, :cell, :low, :key_*, :limit."""
         ...
 
-    def of_collections(self, where: str) -> str | None:
+    def of_collections(self, where: str, *, foreseen: bool = False) -> str | None:
         """Candidate rows, at most :limit of each collection: :colls, :lows, :key_*; None: one by one is as fast."""
         ...
 
@@ -250,7 +257,7 @@ class SqliteDialect:
     delete_values = "DELETE FROM item_values WHERE pk IN (SELECT value FROM json_each(:pks))"
     delete_values_of = f"{delete_values} AND number = :number"
 
-    def of_collection(self, where: str) -> str:
+    def of_collection(self, where: str, *, foreseen: bool = False) -> str:
         """See `Dialect`."""
         return f"""
             SELECT {_ROW} FROM items i INDEXED BY i_time
@@ -262,7 +269,7 @@ class SqliteDialect:
             SELECT {_ROW} FROM items i INDEXED BY i_cell
             WHERE i.coll = :coll AND i.cell = :cell AND i.t >= :low AND {_BELOW} {where} {_NEWEST}"""
 
-    def of_collections(self, where: str) -> str | None:
+    def of_collections(self, where: str, *, foreseen: bool = False) -> str | None:
         """See `Dialect`."""
         del where
         return None
@@ -401,7 +408,7 @@ class PostgresDialect:
             SELECT * FROM grid g
             WHERE g.coll = q.coll AND g.cell BETWEEN q.a AND q.b AND (g.cell & 1048575) BETWEEN q.w AND q.e
             OFFSET 0) g"""
-    footprints = "SELECT pk, wkb FROM items WHERE pk = ANY(:pks::int8[])"
+    footprints = "SELECT pk, wkb FROM items WHERE pk = ANY((SELECT :pks::int8[])::int8[])"
     bodies = "SELECT pk, doc FROM bodies WHERE pk = ANY(:pks::int8[])"
     # One id at a time: without statistics, all ids at once are sought by reading the whole collection.
     existing = """
@@ -419,10 +426,11 @@ class PostgresDialect:
     delete_values = "DELETE FROM item_values WHERE pk = ANY(:pks::int8[])"
     delete_values_of = f"{delete_values} AND number = :number"
 
-    def of_collection(self, where: str) -> str:
+    def of_collection(self, where: str, *, foreseen: bool = False) -> str:
         """See `Dialect`."""
         return f"""
-            SELECT {_ROW} FROM items i WHERE i.coll = :coll AND i.t >= :low AND {_BELOW} {where} {_NEWEST}"""
+            SELECT {_ROW} FROM items i
+            WHERE i.coll = :coll AND i.t >= :low AND {_BELOW} {where} {_FORESEEN if foreseen else _NEWEST}"""
 
     def of_cell(self, where: str) -> str:
         """See `Dialect`."""
@@ -430,12 +438,12 @@ class PostgresDialect:
             SELECT {_ROW} FROM items i
             WHERE i.coll = :coll AND i.cell = :cell AND i.t >= :low AND {_BELOW} {where} {_NEWEST}"""
 
-    def of_collections(self, where: str) -> str | None:
+    def of_collections(self, where: str, *, foreseen: bool = False) -> str | None:
         """See `Dialect`."""
         return f"""
             SELECT {_ROW} FROM unnest(:colls::int8[], :lows::int8[]) q(coll, low) CROSS JOIN LATERAL (
                 SELECT * FROM items i
-                WHERE i.coll = q.coll AND i.t >= q.low AND {_BELOW} {where} {_NEWEST}) i"""
+                WHERE i.coll = q.coll AND i.t >= q.low AND {_BELOW} {where} {_FORESEEN if foreseen else _NEWEST}) i"""
 
     def of_cells(self, where: str, *, with_footprints: bool = False) -> str:
         """See `Dialect`."""
@@ -457,7 +465,7 @@ class PostgresDialect:
         """See `Dialect`."""
         condition = "AND c.id = ANY(:collections::text[])" if named else ""
         return f"""
-            SELECT i.t, i.id, i.coll, c.id, i.doc FROM unnest(:ids::text[]) q(v) CROSS JOIN collections c
+            SELECT i.t, i.id, i.coll, c.id, i.doc FROM unnest((SELECT :ids::text[])) q(v) CROSS JOIN collections c
             CROSS JOIN LATERAL (
                 SELECT i.t, i.id, i.coll, b.doc FROM items i JOIN bodies b ON b.pk = i.pk
                 WHERE i.coll = c.coll AND i.id = q.v OFFSET 0) i

@@ -111,7 +111,7 @@ class _Values:
         found: Counter[Any] = Counter()
         for sql, values in self._sources((NUMBER,)):
             rows = f"SELECT v.value, {GUESS} AS k FROM {sql}"
-            for row in self._tx.all(f"SELECT {PLACE}, count(*) FROM ({rows}) g GROUP BY 1", {**values, **binds}):
+            for row in self._tx.tuples(f"SELECT {PLACE}, count(*) FROM ({rows}) g GROUP BY 1", {**values, **binds}):
                 found[row[0]] += row[1]
         for value, count in self._read.items():
             if value.kind == NUMBER:
@@ -134,7 +134,7 @@ class _Values:
 
     def _rows(self, columns: str, kinds: tuple[int, ...], rest: str) -> Iterator[Any]:
         for sql, values in self._sources(kinds):
-            yield from self._tx.all(f"SELECT {columns} FROM {sql} {rest}", values)
+            yield from self._tx.tuples(f"SELECT {columns} FROM {sql} {rest}", values)
 
     def _sources(self, kinds: tuple[int, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Where index rows ``v`` of the matches are, of some kinds."""
@@ -155,7 +155,7 @@ class _Values:
         pks: list[int] = []
         for rows, values in self._parts() if self._parts is not None else [("SELECT * FROM items i", {})]:
             sql = f"SELECT i.pk FROM ({rows}) i WHERE i.coll IN ({numbers}) LIMIT :most"
-            pks += [row[0] for row in self._tx.all(sql, {**values, "most": most + 1})]
+            pks += [row[0] for row in self._tx.tuples(sql, {**values, "most": most + 1})]
             if len(pks) > most:
                 raise self._too_much(
                     f"the documents of more than {most} items would have to be read: let '{self._name}' have an index"
@@ -164,7 +164,7 @@ class _Values:
         found: Counter[Value] = Counter()
         for first in range(0, len(pks), _BLOCK):
             block = self._dialect.integers(pks[first : first + _BLOCK])
-            for row in self._tx.all(self._dialect.bodies, {"pks": block}):
+            for row in self._tx.tuples(self._dialect.bodies, {"pks": block}):
                 found.update(values_of(orjson.loads(row[1]), self._name))
         return found
 

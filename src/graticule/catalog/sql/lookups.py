@@ -21,7 +21,7 @@ def looked_up(tx: Connection, dialect: Dialect, search: Search, page_bytes: int)
     named = search.collections is not None
     if search.collections is not None:
         values["collections"] = dialect.texts(search.collections)
-    rows = sorted(tx.all(dialect.looked_up(named=named), values), key=_KEY, reverse=True)
+    rows = sorted(tx.tuples(dialect.looked_up(named=named), values), key=_KEY, reverse=True)
     docs: list[bytes] = []
     size = 0
     for row in rows[: search.limit]:

@@ -112,7 +112,7 @@ class SqlSortedCandidates(SqlCandidates):
             descending=down,
             started=key is not None,
         )
-        rows: list[Any] = self._tx.all(sql, {**self._values, **values})
+        rows: list[Any] = self._tx.tuples(sql, {**self._values, **values})
         return rows
 
     def _walk_values(
@@ -132,7 +132,7 @@ class SqlSortedCandidates(SqlCandidates):
             descending=self._order.descending,
             started=after is not None,
         )
-        rows: list[Any] = self._tx.all(sql, {**self._values, **values})
+        rows: list[Any] = self._tx.tuples(sql, {**self._values, **values})
         return rows
 
     def sorted_cells(
@@ -174,7 +174,7 @@ class SqlSortedCandidates(SqlCandidates):
             SELECT t, id, coll, pk, x0, y0, x1, y1{names} FROM valued {beyond}
             ORDER BY {self._order_by} LIMIT :limit"""
         place = {} if after is None else {f"after{n}": value for n, value in enumerate(after)}
-        rows: list[Any] = self._tx.all(sql, {**self._values, **self._paths, **values, **place})
+        rows: list[Any] = self._tx.tuples(sql, {**self._values, **self._paths, **values, **place})
         return rows
 
 

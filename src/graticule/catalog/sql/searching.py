@@ -87,7 +87,7 @@ def documents(tx: Connection, dialect: Dialect, rows: Sequence[Row], most: int) 
     size, step = 0, _FIRST_DOCUMENTS
     while len(docs) < len(rows):
         pks = [row[3] for row in rows[len(docs) : len(docs) + step]]
-        found = {row[0]: row[1] for row in tx.all(dialect.bodies, {"pks": dialect.integers(pks)})}
+        found = {row[0]: row[1] for row in tx.tuples(dialect.bodies, {"pks": dialect.integers(pks)})}
         for pk in pks:
             size += len(found[pk])
             if size > most and docs:
@@ -200,7 +200,7 @@ def _conditions(
 ) -> Conditions:
     if not narrowing.left:
         return Conditions("", {}, None)
-    numbers = {row[0]: row[1] for row in tx.all("SELECT id, coll FROM collections")}
+    numbers = {row[0]: row[1] for row in tx.tuples("SELECT id, coll FROM collections")}
     return compile_filter(narrowing.left, numbers, about.indexed, {one.coll for one in collections})
 
 
@@ -265,7 +265,7 @@ def _keys(
     if sum(counts) >= _FEW:
         return None
     values = {**conditions.values, "colls": dialect.integers(one.coll for one in collections), "most": _FEW}
-    found = [tx.all(dialect.keys_of_values(where), values) for where in check.lead.ranges]
+    found = [tx.tuples(dialect.keys_of_values(where), values) for where in check.lead.ranges]
     return {row[0] for rows in found for row in rows}
 
 
