@@ -9,6 +9,8 @@ from typing import Any
 
 import psycopg
 
+from graticule.database.packing import plain
+
 
 def rows(data_dir: Path, sql: str, url: str | None = None) -> list[tuple[Any, ...]]:
     """The answer to a statement that both databases understand; ``url`` where it is on a server."""
@@ -16,6 +18,7 @@ def rows(data_dir: Path, sql: str, url: str | None = None) -> list[tuple[Any, ..
         with psycopg.connect(url) as server:
             return server.execute(sql.encode()).fetchall()
     with closing(sqlite3.connect(f"file:{data_dir / 'graticule.db'}?mode=ro", uri=True)) as database:
+        database.create_function("plain", 1, plain)
         return database.execute(sql).fetchall()
 
 

@@ -165,7 +165,7 @@ def check_words(store: Database, *indexed: str) -> int:
 
     def check(tx: Connection) -> int:
         expected = {}
-        for pk, coll, doc in tx.all("SELECT i.pk, i.coll, b.doc FROM items i JOIN bodies b ON b.pk = i.pk"):
+        for pk, coll, doc in tx.all("SELECT i.pk, i.coll, b.doc FROM items i JOIN documents b ON b.pk = i.pk"):
             properties = orjson.loads(doc)["properties"]
             found = [properties.get(name) for name in sorted(indexed)]
             more = [text for one in found for text in (one if isinstance(one, list) else [one])]

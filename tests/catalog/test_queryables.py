@@ -297,7 +297,7 @@ def expected_values(database: Database, collection: str, name: str) -> list[tupl
 
     def read(tx: Connection) -> list[tuple[Any, ...]]:
         rows = tx.all(
-            "SELECT i.coll, i.t, i.id, i.pk, b.doc FROM items i JOIN bodies b ON b.pk = i.pk JOIN collections c"
+            "SELECT i.coll, i.t, i.id, i.pk, b.doc FROM items i JOIN documents b ON b.pk = i.pk JOIN collections c"
             " ON c.coll = i.coll WHERE c.id = :id",
             {"id": collection},
         )

@@ -334,7 +334,9 @@ async def test_a_search_by_ids_alone_answers_as_one_that_is_planned(
     assert {name for name, _ in (await catalog.search(Search(ids=ids))).names} == {"b"}
 
 
-@pytest.mark.parametrize("more", [{"limit": 1}, {"datetime": "2000-01-01T00:00:00Z/.."}, {"bbox": "0,0,1,1"}, {"token": "x"}, {"q": "x"}])
+@pytest.mark.parametrize(
+    "more", [{"limit": 1}, {"datetime": "2000-01-01T00:00:00Z/.."}, {"bbox": "0,0,1,1"}, {"token": "x"}, {"q": "x"}]
+)
 def test_what_asks_for_more_than_ids_is_planned(more: dict[str, Any]) -> None:
     assert parse_search({"ids": "a,b"}).is_lookup
     assert not parse_search({"ids": "a,b", **more}).is_lookup

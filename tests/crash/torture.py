@@ -202,7 +202,7 @@ def check(client: Client, sources: Source) -> dict[str, int]:
     present = [
         (collection_id, item_id, json.loads(document))
         for collection_id, item_id, document in ask(
-            "SELECT c.id, i.id, b.doc FROM items i JOIN collections c ON c.coll=i.coll JOIN bodies b ON b.pk=i.pk"
+            "SELECT c.id, i.id, b.doc FROM items i JOIN collections c ON c.coll=i.coll JOIN documents b ON b.pk=i.pk"
         )
     ]
     collections = [(row[0], json.loads(row[1])) for row in ask("SELECT id, doc FROM collections WHERE deleting=0")]

@@ -245,7 +245,7 @@ _TABLES = """
     WHERE table_schema = 'public' AND table_name NOT IN ('graticule_schema', 'notes')"""
 _TABLES_OF_SQLITE = """
     SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c
-    WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%'"""
+    WHERE m.type IN ('table', 'view') AND m.name NOT LIKE 'sqlite_%'"""
 _INDEXES = "SELECT indexname FROM pg_indexes WHERE schemaname = 'public' AND indexdef NOT LIKE '%UNIQUE%'"
 _INDEXES_OF_SQLITE = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql NOT LIKE '%UNIQUE%'"
 

@@ -28,6 +28,8 @@ _POSTGRESQL: Final = [
         # The order of bytes, as in SQLite and in Python.
         (r"\bTEXT\b", 'TEXT COLLATE "C"'),
         (r"\) WITHOUT ROWID\b", ")"),
+        # The server packs by itself.
+        (r"\bplain\((\w+)\)", r"\1"),
     )
 ]
 

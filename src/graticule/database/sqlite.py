@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from graticule.database import schema
 from graticule.database.connection import Connection, Database, Dialect, Parameters, ReadLimit, Row
+from graticule.database.packing import plain
 from graticule.errors import ReadStopped, SettingsError
 
 T = TypeVar("T")
@@ -169,6 +170,7 @@ class SqliteDatabase(Database):
         raw.execute(f"PRAGMA cache_size=-{_CACHE_KB}")
         raw.execute("PRAGMA mmap_size=2147483648")
         raw.execute("PRAGMA temp_store=MEMORY")
+        raw.create_function("plain", 1, plain, deterministic=True)
         return raw
 
     def _open(self) -> sqlite3.Connection:

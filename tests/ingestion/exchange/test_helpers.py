@@ -71,7 +71,7 @@ async def loaded(folder: Path, path: Path, count: int) -> tuple[Tally, list[tupl
 
 
 async def all_documents(services: Services) -> dict[str, Any]:
-    sql = "SELECT c.id, i.id, b.doc FROM collections c JOIN items i ON i.coll = c.coll JOIN bodies b ON b.pk = i.pk"
+    sql = "SELECT c.id, i.id, b.doc FROM collections c JOIN items i ON i.coll = c.coll JOIN documents b ON b.pk = i.pk"
     rows = await services.database.read(lambda tx: tx.all(sql))
     found = {f"{row[0]}/{row[1]}": orjson.loads(row[2]) for row in rows}
     for document in found.values():

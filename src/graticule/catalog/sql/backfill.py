@@ -20,7 +20,7 @@ _WAITING: Final = """
     SELECT c.id FROM word_backfills w JOIN collections c ON c.coll = w.coll
     WHERE w.begun = 0 AND c.deleting = 0 ORDER BY c.coll"""
 _UNREAD: Final = """
-    SELECT i.pk, i.t, i.id, b.doc FROM items i JOIN bodies b ON b.pk = i.pk
+    SELECT i.pk, i.t, i.id, b.doc FROM items i JOIN documents b ON b.pk = i.pk
     WHERE i.coll = :coll {beyond} ORDER BY i.t DESC, i.id DESC LIMIT :limit"""
 
 

@@ -14,7 +14,7 @@ import orjson
 
 from graticule.catalog.cells import CellRange
 from graticule.catalog.values import MISSING
-from graticule.database import Connection, Database
+from graticule.database import Connection, Database, packed
 
 _ROW: Final = "i.t, i.id, i.coll, i.pk, i.x0, i.y0, i.x1, i.y1"
 
@@ -29,8 +29,8 @@ def _newest(row: str) -> str:
 
 _BELOW: Final = _below("i")
 _NEWEST: Final = _newest("i")
-#: PostgreSQL plans a prepared statement once and for all where the values would not change its mind. A limit that it can
-#: read does: with one that it has to ask for, the plan is the same for all values, and is kept.
+#: PostgreSQL plans a prepared statement once and for all where the values would not change its mind. A limit that it
+#: can read does; with one that it has to ask for, the plan is the same for all values, and is kept.
 _FORESEEN: Final = _NEWEST.replace(":limit", "(SELECT :limit::int8)")
 _COLLECTION_ID: Final = "(SELECT c.id FROM collections c WHERE c.coll = i.coll)"
 
@@ -211,6 +211,10 @@ class Dialect(Protocol):
         """The parameters of `count_cells`, of (cell, n, t0, t1), and of `uncount_cells`, of (cell, n)."""
         ...
 
+    def stored(self, document: bytes) -> bytes:
+        """What is written into ``bodies``; the view ``documents`` shows it as it was."""
+        ...
+
     def new_keys(self, tx: Connection, count: int) -> Sequence[int]:
         """Primary keys for new items; the transaction holds what it needs to use them."""
         ...
@@ -235,7 +239,7 @@ class SqliteDialect:
         SELECT g.coll, g.cell, g.n, g.t0, g.t1 FROM q CROSS JOIN grid g
         WHERE g.coll = q.coll AND g.cell BETWEEN q.first AND q.last AND (g.cell & 1048575) BETWEEN q.west AND q.east"""
     footprints = "SELECT i.pk, i.wkb FROM json_each(:pks) q CROSS JOIN items i WHERE i.pk = q.value"
-    bodies = "SELECT b.pk, b.doc FROM json_each(:pks) q CROSS JOIN bodies b WHERE b.pk = q.value"
+    bodies = "SELECT b.pk, b.doc FROM json_each(:pks) q CROSS JOIN documents b WHERE b.pk = q.value"
     existing = """
         SELECT i.pk, i.id, i.cell FROM json_each(:ids) q CROSS JOIN items i INDEXED BY i_id
         WHERE i.coll = :coll AND i.id = q.value"""
@@ -259,6 +263,7 @@ class SqliteDialect:
 
     def of_collection(self, where: str, *, foreseen: bool = False) -> str:
         """See `Dialect`."""
+        del foreseen
         return f"""
             SELECT {_ROW} FROM items i INDEXED BY i_time
             WHERE i.coll = :coll AND i.t >= :low AND {_BELOW} {where} {_NEWEST}"""
@@ -271,7 +276,7 @@ class SqliteDialect:
 
     def of_collections(self, where: str, *, foreseen: bool = False) -> str | None:
         """See `Dialect`."""
-        del where
+        del where, foreseen
         return None
 
     def of_cells(self, where: str, *, with_footprints: bool = False) -> str:
@@ -294,8 +299,8 @@ class SqliteDialect:
         if named:
             tables, condition = f"json_each(:collections) n CROSS JOIN {tables}", f"c.id = n.value AND {condition}"
         return f"""
-            SELECT i.t, i.id, i.coll, c.id, b.doc FROM {tables} CROSS JOIN json_each(:ids) q CROSS JOIN items i INDEXED BY i_id
-            CROSS JOIN bodies b
+            SELECT i.t, i.id, i.coll, c.id, b.doc
+            FROM {tables} CROSS JOIN json_each(:ids) q CROSS JOIN items i INDEXED BY i_id CROSS JOIN documents b
             WHERE {condition} AND i.coll = c.coll AND i.id = q.value AND b.pk = i.pk"""
 
     def of_keys(self, where: str) -> str:
@@ -345,7 +350,7 @@ class SqliteDialect:
         if documents:
             paths = "".join(f", :path{number}" for number in range(1, documents + 1))
             found = f", json_extract(CAST(b.doc AS TEXT), '$.id'{paths}) AS found"
-            tables, condition = f"{tables} CROSS JOIN bodies b", f"{condition} AND b.pk = i.pk"
+            tables, condition = f"{tables} CROSS JOIN documents b", f"{condition} AND b.pk = i.pk"
         return f"SELECT {_ROW}, i.cloud, i.platform{found} FROM {tables} WHERE {condition} {where}"
 
     def path(self, names: Sequence[str]) -> Any:
@@ -383,6 +388,10 @@ class SqliteDialect:
     def cell_counts(self, cells: Sequence[Sequence[int]]) -> dict[str, Any]:
         """JSON of four integers each, or two."""
         return {"cells": orjson.dumps(cells).decode()}
+
+    def stored(self, document: bytes) -> bytes:
+        """Packed."""
+        return packed(document)
 
     def new_keys(self, tx: Connection, count: int) -> Sequence[int]:
         """Above the greatest: there is one writer at a time."""
@@ -559,6 +568,10 @@ class PostgresDialect:
         """Four arrays, or two."""
         columns = zip(*cells, strict=True)
         return dict(zip(("cells", "counts", "first", "last"), map(self.integers, columns), strict=False))
+
+    def stored(self, document: bytes) -> bytes:
+        """As it is: the server packs it."""
+        return document
 
     def new_keys(self, tx: Connection, count: int) -> Sequence[int]:
         """From the sequence of the table."""

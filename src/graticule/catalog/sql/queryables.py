@@ -29,7 +29,7 @@ _OF_COLLECTION: Final = """
     WHERE q.coll = :coll AND q.state > 0"""
 #: Newest first: what is added meanwhile is mostly newer, and need not be read again.
 _UNREAD: Final = """
-    SELECT i.pk, i.t, i.id, b.doc FROM items i JOIN bodies b ON b.pk = i.pk
+    SELECT i.pk, i.t, i.id, b.doc FROM items i JOIN documents b ON b.pk = i.pk
     WHERE i.coll = :coll {beyond} ORDER BY i.t DESC, i.id DESC LIMIT :limit"""
 
 

@@ -20,7 +20,7 @@ _TYPES: Final[Mapping[type, str]] = {
     str: "string", bool: "boolean", int: "number", float: "number", list: "array", dict: "object",
 }  # fmt: skip
 _DOCUMENTS: Final = """
-    SELECT b.doc FROM bodies b WHERE b.pk IN (
+    SELECT b.doc FROM documents b WHERE b.pk IN (
         SELECT i.pk FROM items i WHERE i.coll = :coll AND i.t >= :since ORDER BY i.t, i.id LIMIT :limit)"""
 
 

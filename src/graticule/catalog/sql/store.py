@@ -37,11 +37,11 @@ _COLLECTION: Final = """
       (SELECT f.whole FROM collection_facts f WHERE f.coll = c.coll AND f.rebuild < 2) AS whole
     FROM collections c"""
 _ITEM: Final = """
-    SELECT i.pk, i.cell, b.doc FROM collections c JOIN items i ON i.coll = c.coll JOIN bodies b ON b.pk = i.pk
+    SELECT i.pk, i.cell, b.doc FROM collections c JOIN items i ON i.coll = c.coll JOIN documents b ON b.pk = i.pk
     WHERE c.id = :collection AND i.id = :id"""
 
 _DOCUMENT: Final = """
-    SELECT b.doc FROM collections c JOIN items i ON i.coll = c.coll JOIN bodies b ON b.pk = i.pk
+    SELECT b.doc FROM collections c JOIN items i ON i.coll = c.coll JOIN documents b ON b.pk = i.pk
     WHERE c.id = :collection AND i.id = :id AND c.deleting = 0"""
 
 
@@ -89,7 +89,6 @@ class SqlCatalog:
 
     async def item(self, collection_id: str, item_id: str) -> bytes:
         """One item's document. Raises NotFound."""
-
         values = {"collection": collection_id, "id": item_id}
         doc: bytes | None = await self._database.look_up(lambda tx: tx.value(_DOCUMENT, values))
         if doc is None:

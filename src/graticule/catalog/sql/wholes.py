@@ -240,7 +240,8 @@ def _begin(tx: Connection, collection_id: str, run: int) -> tuple[int, int, int]
 def _rebuild(tx: Connection, coll: int, after: str) -> str | None:
     """Make the facts of some items anew, in the order of ids; answers the last id, None at the end."""
     items = tx.all(
-        "SELECT i.pk, i.id, i.x0, i.y0, i.x1, i.y1, i.t, i.te, b.doc, f.facts FROM items i JOIN bodies b ON b.pk = i.pk"
+        "SELECT i.pk, i.id, i.x0, i.y0, i.x1, i.y1, i.t, i.te, b.doc, f.facts"
+        " FROM items i JOIN documents b ON b.pk = i.pk"
         " LEFT JOIN item_facts f ON f.coll = i.coll AND f.pk = i.pk"
         " WHERE i.coll = :coll AND i.id > :after ORDER BY i.id LIMIT :limit",
         {"coll": coll, "after": after, "limit": _WRITE_SLICE},
