@@ -116,6 +116,31 @@ async def test_a_collection_describes_the_items_of_its_own_folder_only(
     assert [refusal.file for refusal in refusals] == [str(tmp_path / "in" / "2" / "items.ndjson")]
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+async def test_an_item_collection_is_loaded_item_by_item(
+    services: Services, load: Load, refusals: list[Refusal], tmp_path: Path, indent: int | None
+) -> None:
+    await load(write(tmp_path / "all.ndjson", [collection()]))
+    bad = item(1)
+    bad["properties"]["datetime"] = "yesterday"
+    members = {"links": [{"rel": "next", "href": "https://example.com/next"}], "numberReturned": 4}
+    document = {"type": "FeatureCollection", "features": [item(0), bad, item(2), 3], **members}
+    (tmp_path / "found.json").write_text(json.dumps(document, indent=indent))
+    tally = await load(tmp_path / "found.json")
+    assert (tally.loaded, tally.refused) == (2, 2)
+    assert [(refusal.line, refusal.id) for refusal in refusals] == [(2, bad["id"]), (4, None)]
+    assert orjson.loads(await services.catalog.item("c", item(2)["id"]))["properties"] == item(2)["properties"]
+    (tmp_path / "none.json").write_text(json.dumps({"type": "FeatureCollection", "features": []}, indent=indent))
+    assert (await load(tmp_path / "none.json")).refused == 0
+
+
+async def test_an_item_collection_is_no_line(load: Load, refusals: list[Refusal], tmp_path: Path) -> None:
+    document = {"type": "FeatureCollection", "features": [item(0)]}
+    assert (await load(write(tmp_path / "all.ndjson", [collection(), document, item(1)]))).loaded == 1
+    assert [(refusal.line, refusal.code) for refusal in refusals] == [(2, "InvalidInputData")]
+    assert "ends in .json" in refusals[0].message
+
+
 async def test_one_collection_of_many_is_loaded(services: Services, load: Load, tmp_path: Path) -> None:
     documents = [collection("c"), item(1), collection("d"), item(1, "d"), item(2, None)]
     tally = await load(write(tmp_path / "all.ndjson", documents), only="c")

@@ -26,6 +26,8 @@ ITEMS_FILE: Final = "items.ndjson"
 #: What a folder's name may have, in bytes; file systems allow 255.
 _LONGEST_NAME: Final = 200
 _CHUNK: Final = 1 << 20
+#: A document that is not in lines is read as a whole, bytes.
+_LARGEST_DOCUMENT: Final = 256 << 20
 
 
 # --- reading
@@ -50,7 +52,7 @@ class SourceFile:
 
     @property
     def is_one_document(self) -> bool:
-        """Does it hold one document, over however many lines?"""
+        """Does it hold one document, over however many lines: a Collection, an Item or an ItemCollection?"""
         return self.path is not None and self.path.suffix == ".json"
 
     @property
@@ -63,11 +65,13 @@ class SourceFile:
         return self.path is not None and before.path == self.path.with_name(COLLECTION_FILE)
 
     def lines(self, longest: int) -> Iterator[Line]:
-        """Its documents; of one longer than `longest` bytes only the number. Other sources have their own."""
+        """Its documents; of one longer than `longest` bytes only the number. Other sources have their own.
+
+        Those of an ItemCollection are its Items, numbered as they stand in it.
+        """
         with _opened(self) as stream:
             if self.is_one_document:
-                text = stream.read(longest + 1)
-                yield Line(1, _stripped(text) if len(text) <= longest else None, len(text))
+                yield from _documents_in(stream.read(_LARGEST_DOCUMENT + 1), longest)
             else:
                 yield from (line for line in _lines_of(stream, longest) if line.text != b"")
 
@@ -160,6 +164,28 @@ def _bundles(lines: Iterator[Line], size: Callable[[], Size]) -> Iterator[Bundle
             given, length, most = [], 0, size()
     if given:
         yield Bundle(given)
+
+
+def _documents_in(text: bytes, longest: int) -> Iterator[Line]:
+    features = _features_of(text) if len(text) <= _LARGEST_DOCUMENT else None
+    if features is None:
+        yield Line(1, _stripped(text) if len(text) <= longest else None, len(text))
+        return
+    for number, feature in enumerate(features, start=1):
+        document = orjson.dumps(feature)
+        yield Line(number, document if len(document) <= longest else None, len(text) * number // len(features))
+
+
+def _features_of(text: bytes) -> list[Any] | None:
+    """The members of an ItemCollection; None: it is another document, or none."""
+    if b'"FeatureCollection"' not in text:
+        return None
+    try:
+        document = orjson.loads(_stripped(text))
+    except orjson.JSONDecodeError:
+        return None
+    features = document.get("features") if isinstance(document, dict) else None
+    return features if isinstance(features, list) and document.get("type") == "FeatureCollection" else None
 
 
 def _lines_of(stream: IO[bytes], longest: int, offset: int = 0, end: int | None = None) -> Iterator[Line]:

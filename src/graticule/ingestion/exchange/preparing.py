@@ -132,6 +132,14 @@ def read_document(line: bytes) -> JsonObject | Refused:
         return Refused(None, InvalidInputData(f"The line is no JSON: {exc}."))
     if not isinstance(document, dict):
         return Refused(None, InvalidInputData("The line is no JSON object."))
+    if document.get("type") == "FeatureCollection":
+        return Refused(
+            None,
+            InvalidInputData(
+                "An ItemCollection is not taken as a line among others: write each of its Items on a line of its own,"
+                " or the ItemCollection into a file whose name ends in .json."
+            ),
+        )
     return document
 
 
