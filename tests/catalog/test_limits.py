@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -127,6 +129,20 @@ async def test_a_reader_is_free_when_nobody_waits_any_more(filled: Database) -> 
     await asyncio.gather(*tasks, return_exceptions=True)
     async with asyncio.timeout(30):
         assert await filled.read(lambda tx: tx.value("SELECT 1")) == 1
+
+
+@pytest.mark.parametrize("ask", ["all", "tuples", "one"])
+def test_a_stopped_read_leaves_no_cursor_behind(filled: Database, ask: str) -> None:
+    """An open one in a traceback would be closed with it, by a thread that has to wait for the connection."""
+    with pytest.raises(ReadStopped) as caught:
+        asyncio.run(filled.read(lambda tx: getattr(tx, ask)(ENDLESS), ReadLimit(0.05)))
+    errors: list[BaseException | None] = [caught.value, caught.value.__context__]
+    frames = [frame for error in errors if error is not None for frame, _ in traceback.walk_tb(error.__traceback__)]
+    cursors = [one for frame in frames for one in frame.f_locals.values() if isinstance(one, sqlite3.Cursor)]
+    for cursor in cursors:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed cursor"):
+            cursor.fetchone()
+    assert cursors or isinstance(filled, PostgresDatabase)
 
 
 async def test_a_read_that_was_told_to_stop_before_it_began_runs_nothing(filled: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +333,32 @@ async def test_a_search_by_ids_alone_answers_as_one_that_is_planned(
     assert page.next_token is not None
     store.write_now(lambda tx: catalog.mark_deleting(tx, "a"))
     assert {name for name, _ in (await catalog.search(Search(ids=ids))).names} == {"b"}
+
+
+async def test_among_many_collections_ids_are_not_looked_up_at_once(
+    store: Database, catalog: SqlCatalog, put: Put, item_factory: ItemFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("a", *(item_factory(f"i{n}") for n in range(30)))
+    for n in range(70):
+        store.write_now(partial(catalog.add_collection, collection_id=f"more-{n}", doc=b"{}", container=f"more-{n}"))
+    looked: list[object] = []
+    real = store.look_up
+
+    async def look_up(function: Callable[[Connection], Any]) -> Any:
+        looked.append(function)
+        return await real(function)
+
+    monkeypatch.setattr(store, "look_up", look_up)
+    ids = tuple(f"i{n}" for n in range(30))
+    for search, at_once in (
+        (Search(ids=ids, limit=30), False),
+        (Search(ids=ids[:20], limit=30), True),
+        (Search(ids=ids, limit=30, collections=("a",)), True),
+        (Search(ids=ids, limit=30, collections=("a", *(f"x{n}" for n in range(70)))), False),
+    ):
+        looked.clear()
+        assert len((await catalog.search(search)).items) == len(search.ids or ())
+        assert bool(looked) is at_once
 
 
 @pytest.mark.parametrize(

@@ -104,18 +104,23 @@ class SqliteConnection(Connection):
         except sqlite3.OperationalError as exc:
             self._raise_if_stopped(exc)
             raise
+        finally:
+            # Here and now: a cursor in the traceback of a failure would be closed by whichever thread finds it as
+            # garbage, and that one waits until the connection's next statement has ended.
+            cursor.close()
 
     def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """See `Connection`."""
         if self.limit is not None:
             self.limit.check()
+        cursor = self.raw.cursor()
         try:
-            cursor = self.raw.execute(sql, parameters)
-            row: Row | None = cursor.fetchone()
-            cursor.close()
+            row: Row | None = cursor.execute(sql, parameters).fetchone()
         except sqlite3.OperationalError as exc:
             self._raise_if_stopped(exc)
             raise
+        finally:
+            cursor.close()  # see `_fetched`
         return row
 
     def _raise_if_stopped(self, exc: sqlite3.OperationalError) -> None:

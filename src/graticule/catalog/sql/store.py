@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -32,6 +33,9 @@ SCAN_LIMIT: Final = 10_000
 #: Seconds, and bytes; see the settings ``search_timeout`` and ``max_page_bytes``.
 SEARCH_TIMEOUT: Final = 10.0
 PAGE_BYTES: Final = 20_000_000
+#: Places that a lookup looks at: a microsecond each, or two.
+_FEW_PLACES: Final = 2_000
+_COUNT_SECONDS: Final = 60.0
 _COLLECTION: Final = """
     SELECT c.coll, c.id, c.doc, c.container, c.created, c.updated, c.deleting,
       (SELECT f.whole FROM collection_facts f WHERE f.coll = c.coll AND f.rebuild < 2) AS whole
@@ -75,6 +79,8 @@ class SqlCatalog:
         self._scan_limit = scan_limit
         self._search_timeout = search_timeout
         self._page_bytes = page_bytes
+        #: Collections at the last count, and until when that serves.
+        self._count, self._count_until = 0, -1.0
 
     # --- reads
 
@@ -112,7 +118,7 @@ class SqlCatalog:
 
     async def search(self, search: Search) -> ItemPage:
         """A page of items; see `Catalog.search` for the errors."""
-        if search.is_lookup:
+        if search.is_lookup and await self._few_places(search):
             return await self._database.look_up(lambda tx: looked_up(tx, self._dialect, search, self._page_bytes))
         # Imported here, because a worker never searches: numpy and shapely would cost it its start and 40 MB.
         from graticule.catalog.sql.searching import answer  # noqa: PLC0415
@@ -301,6 +307,20 @@ class SqlCatalog:
         return [row["id"] for row in rows]
 
     # --- inside
+
+    async def _few_places(self, search: Search) -> bool:
+        """Are there few places to look for these ids: collections, times ids?
+
+        A lookup has no time limit, and others may wait for it. Collections that are not named are counted now and then.
+        """
+        if search.collections is not None:
+            collections = len(search.collections)
+        else:
+            if time.monotonic() > self._count_until:
+                self._count = await self._database.read(lambda tx: int(tx.value("SELECT count(*) FROM collections")))
+                self._count_until = time.monotonic() + _COUNT_SECONDS
+            collections = self._count
+        return collections * len(search.ids or ()) <= _FEW_PLACES
 
     def _visible(self, tx: Connection, collection_id: str) -> CollectionRecord:
         record = self.collection_in(tx, collection_id)
