@@ -253,7 +253,7 @@ def test_a_refresh_reckons_with_what_comes_and_goes_meanwhile(
             return answer
 
         write = staticmethod(store.write)
-        _begin = _commit = _roll_back = _reading = _look_up = _close = None  # type: ignore[assignment]
+        _connect = _begin = _commit = _roll_back = _reading = _look_up = _close = None  # type: ignore[assignment]
 
     assert asyncio.run(refresh(Slow(), "a", run=next(runs), fence=lambda _tx: None)) is True
     assert show()["extent"]["spatial"]["bbox"] == [[0.0, 0.0, 60.0, 60.0]]

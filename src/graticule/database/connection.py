@@ -193,6 +193,8 @@ class Database(ABC):
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._closed = False
+        #: The driver's connections of readers that are free; the last one used is the next one, so that few are in use.
+        self._idle: list[Any] = []
         self._writer = threading.Thread(target=self._write_loop, name="database-writer", daemon=True)
         self._writer.start()
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="database-reader") if readers else None
@@ -287,6 +289,10 @@ class Database(ABC):
     # --- what a kind of database does its own way
 
     @abstractmethod
+    def _connect(self) -> Any:
+        """A new connection of the driver's."""
+
+    @abstractmethod
     def _begin(self) -> Connection:
         """Begin a write transaction, once no other process is in one."""
 
@@ -311,6 +317,13 @@ class Database(ABC):
         """Close every connection; the threads have ended."""
 
     # --- the readers' threads
+
+    def _free(self) -> Any:
+        """A connection of the driver's that nobody uses; who takes it gives it back to `_idle`."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._connect()
 
     def _read(self, function: Callable[[Connection], T], limit: ReadLimit | None, outcome: Future[T]) -> None:
         """Run a function in a read transaction. What it answers is told before that ends: nobody waits for the end."""

@@ -210,8 +210,6 @@ class PostgresDatabase(Database):
             Unavailable: the server cannot be reached at the moment.
         """
         self.url = url
-        #: Connections of readers that are free; the last one used is the next one, so that few are in use.
-        self._idle: list[psycopg.Connection[Any]] = []
         try:
             self._raw = self._connect()
         except psycopg.Error as exc:
@@ -287,12 +285,6 @@ class PostgresDatabase(Database):
                 raw.execute(b"ROLLBACK")
             self._idle.append(raw)
 
-    def _free(self) -> psycopg.Connection[Any]:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._connect()
-
     def _look_up(self, function: Callable[[Connection], T]) -> T:
         raw = self._free()
         try:
@@ -308,7 +300,7 @@ class PostgresDatabase(Database):
                 self._idle.append(raw)
 
     def _begin_read(self, begin: bytes) -> psycopg.Connection[Any]:
-        raw = self._free()
+        raw: psycopg.Connection[Any] = self._free()
         try:
             raw.execute(begin, prepare=False)
         except psycopg.OperationalError:  # lost since it was used last

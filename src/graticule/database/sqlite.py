@@ -152,8 +152,6 @@ class SqliteDatabase(Database):
         self.path = path
         if path is not None:
             _refuse_network_file_system(path.parent)
-        #: Connections of readers that are free; the last one used is the next one, so that few are in use.
-        self._idle: list[sqlite3.Connection] = []
         self._raw = self._open()
         self._raw.execute("PRAGMA busy_timeout=0")  # `_begin` waits instead
         self._connection = SqliteConnection(self._raw)
@@ -207,12 +205,6 @@ class SqliteDatabase(Database):
         with suppress(sqlite3.Error):
             if self._raw.in_transaction:  # SQLite may have ended it itself
                 self._raw.execute("ROLLBACK")
-
-    def _free(self) -> sqlite3.Connection:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._connect()
 
     def _look_up(self, function: Callable[[Connection], T]) -> T:
         raw = self._free()
