@@ -81,12 +81,15 @@ SELECT job.id, job.worker_id, job.attempts, job.losses
   FROM procrastinate_jobs AS job
   LEFT JOIN procrastinate_workers AS worker ON worker.id = job.worker_id
  WHERE job.status = 'doing' AND (worker.id IS NULL OR worker.last_heartbeat < :since)
+ ORDER BY job.id
 
 -- jobs_of_worker --
-SELECT id, worker_id, attempts, losses FROM procrastinate_jobs WHERE status = 'doing' AND worker_id = :worker_id
+SELECT id, worker_id, attempts, losses FROM procrastinate_jobs
+ WHERE status = 'doing' AND worker_id = :worker_id
+ ORDER BY id
 
 -- jobs_running --
-SELECT id, worker_id, attempts, losses, args FROM procrastinate_jobs WHERE status = 'doing'
+SELECT id, worker_id, attempts, losses, args FROM procrastinate_jobs WHERE status = 'doing' ORDER BY id
 
 -- jobs_of_place --
 -- What runs on the workers of one place, and what each job carries.
@@ -94,6 +97,7 @@ SELECT job.id, job.worker_id, job.attempts, job.losses, job.args
   FROM procrastinate_jobs AS job
   JOIN procrastinate_workers AS worker ON worker.id = job.worker_id
  WHERE job.status = 'doing' AND worker.place = :place
+ ORDER BY job.id
 
 -- forget_place --
 DELETE FROM procrastinate_workers WHERE place = :place
@@ -115,6 +119,7 @@ SELECT * FROM procrastinate_jobs
  WHERE status = 'doing' AND changed_at < :since
    AND (CAST(:queue AS TEXT) IS NULL OR queue_name = :queue)
    AND (CAST(:task_name AS TEXT) IS NULL OR task_name = :task_name)
+ ORDER BY id
 
 -- select_stalled_jobs_by_heartbeat --
 SELECT job.*
@@ -123,6 +128,7 @@ SELECT job.*
  WHERE job.status = 'doing' AND (worker.id IS NULL OR worker.last_heartbeat < :since)
    AND (CAST(:queue AS TEXT) IS NULL OR job.queue_name = :queue)
    AND (CAST(:task_name AS TEXT) IS NULL OR job.task_name = :task_name)
+ ORDER BY job.id
 
 -- delete_old_jobs --
 DELETE FROM procrastinate_jobs
@@ -175,6 +181,7 @@ SELECT {column} AS name, status, count(*) AS jobs_count
 -- list_jobs_to_abort --
 SELECT id FROM procrastinate_jobs
  WHERE status = 'doing' AND abort_requested = 1 AND (CAST(:queue_name AS TEXT) IS NULL OR queue_name = :queue_name)
+ ORDER BY id
 
 -- check_connection --
 SELECT {table} AS "check"
