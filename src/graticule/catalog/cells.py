@@ -62,11 +62,11 @@ def box_of(parts: Sequence[Bounds]) -> Box:
         )
         for p in parts
     ]
-    y0, y1 = min(part[1] for part in rounded), max(part[3] for part in rounded)
     if len(rounded) == 1:
-        x0, _, x1, _ = rounded[0]
+        x0, y0, x1, y1 = rounded[0]
         start = _wrap(x0)
         return Box(start, y0, min(start + x1 - x0, start + TURN), y1)
+    y0, y1 = min(part[1] for part in rounded), max(part[3] for part in rounded)
     spans = sorted((_wrap(x0), x1 - x0) for x0, _, x1, _ in rounded)
     x0, width = _narrowest(spans)
     return Box(x0, y0, x0 + width, y1)

@@ -9,6 +9,7 @@ import orjson
 
 from graticule.catalog.cells import NOWHERE, Box, box_of, cell_of
 from graticule.catalog.wholes import Facts, Kind, Share
+from graticule.database import packed, plain
 from graticule.errors import StacValidationFailed
 from graticule.stac.datetimes import parse_instant
 from graticule.stac.documents import Item
@@ -44,25 +45,30 @@ class Searchable(NamedTuple):
 class PreparedItem:
     """An item with all the work done that needs no database."""
 
-    __slots__ = ("_item", "columns", "doc", "share", "text")
+    __slots__ = ("_item", "body", "columns", "share", "text")
 
     def __init__(
-        self, columns: Searchable, doc: bytes, text: str, share: Share | None = None, item: Item | None = None
+        self, columns: Searchable, body: bytes, text: str, share: Share | None = None, item: Item | None = None
     ) -> None:
         """Take the parts.
 
         Args:
             columns: what is searched.
-            doc: its JSON, as it will be stored.
+            body: its JSON, as it is or packed (`graticule.database.packing`).
             text: its words as they are searched, `free_text.folded`.
             share: what it adds to the whole of its collection, where that was worked out already.
             item: what it was made from, where that is at hand.
         """
         self.columns = columns
-        self.doc = doc
+        self.body = body
         self.text = text
         self.share = share
         self._item = item
+
+    @property
+    def doc(self) -> bytes:
+        """Its JSON."""
+        return plain(self.body)
 
     @property
     def item(self) -> Item:
@@ -71,9 +77,11 @@ class PreparedItem:
             self._item = orjson.loads(self.doc)
         return self._item
 
-    def let_go(self) -> None:
+    def let_go(self, *, pack: bool) -> None:
         """Drop what it was made from: that takes several times the memory of its JSON, and is seldom read again."""
         self._item = None
+        if pack:
+            self.body = packed(self.body)
 
 
 def prepare_item(item: Item, keys: Mapping[str, Kind] | None = None) -> PreparedItem:
@@ -145,9 +153,9 @@ def _footprint(item_id: str, item: Item) -> tuple[Box | None, bytes | None, int]
 
 def _interval(item_id: str, properties: Mapping[str, Any]) -> tuple[int, int]:
     """Begin and end: ``datetime`` (or ``start_datetime`` where that is null) to ``end_datetime``."""
-    nominal, start, end = (
-        _instant(item_id, properties, name) for name in ("datetime", "start_datetime", "end_datetime")
-    )
+    nominal = _instant(item_id, properties, "datetime")
+    start = _instant(item_id, properties, "start_datetime")
+    end = _instant(item_id, properties, "end_datetime")
     if nominal is None and (start is None or end is None):
         # STAC common metadata, date and time range: null is allowed only beside both of these.
         raise StacValidationFailed(

@@ -126,7 +126,7 @@ def _properties(properties: Mapping[str, Any], keys: Mapping[str, Kind]) -> dict
 def _is_value(value: object) -> bool:
     if isinstance(value, str):
         return len(value) <= _MAX_TEXT
-    return isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
+    return math.isfinite(value) if isinstance(value, float) else isinstance(value, int)
 
 
 class Share(NamedTuple):
@@ -147,10 +147,13 @@ class Share(NamedTuple):
         counted: list[tuple[str, str]] = []
         ranged: list[tuple[str, Any]] = []
         for pair in facts.properties.items():
-            if type(pair[1]) is list:
-                counted += _counted_in(*pair)
-            else:
+            key, values = pair
+            if type(values) is not list:
                 ranged.append(pair)
+            elif len(values) == 1:
+                counted.append((key, _text(values[0])))
+            else:
+                counted += _counted_in(key, values)
         return cls(keys, facts.dumps(), tuple(counted), tuple(ranged))
 
 

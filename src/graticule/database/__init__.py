@@ -7,7 +7,7 @@ Entry points: `open_database`, which opens what the settings name; `Database` (`
 from graticule.database.connection import Connection, Database, ReadLimit, Row
 from graticule.database.faults import database_errors, is_duplicate, passing_fault, said, unreachable
 from graticule.database.opening import open_database
-from graticule.database.packing import packed
+from graticule.database.packing import packed, plain
 from graticule.database.sqlite import SqliteDatabase
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "open_database",
     "packed",
     "passing_fault",
+    "plain",
     "said",
     "unreachable",
 ]

@@ -126,7 +126,8 @@ class Connection(ABC):
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Add rows, values in the order of the columns, in the fastest way that this database has.
 
-        The types must be the columns' own: an int for a float column is an error on one database.
+        The types must be the columns' own: an int for a float column is an error on one database. Where it raises, some
+        rows may have been added: the transaction, or what it did since its last savepoint, must be taken back.
         """
 
     @abstractmethod

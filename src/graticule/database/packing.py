@@ -17,8 +17,11 @@ _SHORT: Final = 500
 
 
 def packed(document: bytes) -> bytes:
-    """As it is stored."""
-    return document if len(document) < _SHORT else _PACKED + lz4.block.compress(document)
+    """As it is stored; what is packed already stays so."""
+    if len(document) < _SHORT or document[:1] == _PACKED:
+        return document
+    block: bytes = lz4.block.compress(document)
+    return _PACKED + block
 
 
 def plain(stored: bytes) -> bytes:

@@ -25,12 +25,15 @@ BUSY_TIMEOUT_MS: Final = 30_000
 _BUSY_PAUSE_SECONDS: Final = 0.0001
 #: So many steps of SQLite's machine between two looks whether a read is to stop: about a millisecond.
 _PROGRESS_STEPS: Final = 50_000
-#: Pages in the log after which a commit copies them to the database: SQLite's own number, and that of bulk loads.
-_PAGES: Final = 1_000
-_PAGES_IN_BULK: Final = 32_000
+#: Bytes of a page, in new files: packed documents of 2 or 3 kB leave much of SQLite's own 4 kB empty.
+_PAGE_SIZE: Final = 8_192
+#: Pages in the log after which a commit copies them to the database: as many bytes as by SQLite's own number, and for
+#: bulk loads.
+_PAGES: Final = 500
+_PAGES_IN_BULK: Final = 16_000
 #: Pages that a connection keeps in memory, kB. One that writes more of them in a transaction writes some twice.
 _CACHE_KB: Final = 16_000
-_CACHE_KB_IN_BULK: Final = 20_000
+_CACHE_KB_IN_BULK: Final = 64_000
 #: What SQLite says of a file that no later try will open.
 _UNUSABLE: Final = frozenset(
     {
@@ -50,13 +53,15 @@ _NETWORK_FILE_SYSTEMS: Final = frozenset(
 
 #: Rows that one statement adds: few sizes, so that prepared statements are used again, and large ones, because the
 #: driver takes Python's lock again after every row of `executemany`, and waits for busy threads each time.
-_ROWS_AT_ONCE: Final = (64, 8, 1)
+_ROWS_AT_ONCE: Final = (512, 64, 8, 1)
 
 
 @functools.lru_cache(maxsize=256)
 def _insert_statement(table: str, columns: tuple[str, ...], rows: int) -> str:
+    # FAIL: a statement of many rows that meets a constraint leaves those before it, and the caller takes all back. To
+    # take them back by itself, SQLite would copy every page before the statement changes it.
     row = f"({','.join('?' * len(columns))})"
-    return f"INSERT INTO {table}({', '.join(columns)}) VALUES {','.join([row] * rows)}"
+    return f"INSERT OR FAIL INTO {table}({', '.join(columns)}) VALUES {','.join([row] * rows)}"
 
 
 class SqliteConnection(Connection):
@@ -167,6 +172,7 @@ class SqliteDatabase(Database):
             cached_statements=512,
         )
         raw.row_factory = sqlite3.Row
+        raw.execute(f"PRAGMA page_size={_PAGE_SIZE}")
         _patiently(raw, "PRAGMA journal_mode=WAL")  # the first one changes the file, and SQLite itself does not wait
         raw.execute("PRAGMA synchronous=FULL")  # an answer of 202 survives a power cut
         raw.execute("PRAGMA foreign_keys=ON")

@@ -19,9 +19,11 @@ def lines_in_chunks(file: SourceFile, size: Size) -> list[Line]:
     found: list[Line] = []
     before = 0
     for chunk in file.chunks(LONGEST, lambda: size):
-        lines, numbers = chunk.read(LONGEST)
-        found += [line._replace(number=line.number + before) for line in lines]
-        before += numbers
+        lines = list(chunk.read(LONGEST))
+        if chunk.counts:
+            lines = [line._replace(number=line.number + before) for line in lines]
+            before = lines[-1].number
+        found += [line for line in lines if line.text != b""]
         assert not lines or lines[-1].offset <= chunk.end
     return found
 

@@ -15,7 +15,7 @@ import pytest
 
 from graticule.ingestion.exchange import Loader, Refusal, Tally, find_files, helpers
 from graticule.ingestion.exchange.files import Size, SourceFile
-from graticule.ingestion.exchange.helpers import Gate, Helpers
+from graticule.ingestion.exchange.helpers import Batch, Helpers
 from graticule.ingestion.exchange.preparing import Ready, Rules
 from graticule.services import Services, open_services
 from graticule.settings import Settings
@@ -100,12 +100,17 @@ def rules(tmp_path: Path) -> Rules:
 def test_helpers_prepare_most_of_a_large_file(tmp_path: Path) -> None:
     with Helpers(rules(tmp_path), 1) as pool:
         found = [outcome for _, outcome in pool.prepare(items(tmp_path, 50))]
-    ready = [outcome for outcome in found if not isinstance(outcome, Gate)]
-    assert all(isinstance(outcome, Ready) for outcome in ready)
+    here = [outcome for outcome in found if isinstance(outcome, Ready)]
+    batches = [outcome for outcome in found if isinstance(outcome, Batch)]
+    assert (len(here), len(here) + len(batches)) == (3, len(found))
+    helped = [ready for batch in batches for ready in batch.ready]
+    assert len(helped) == 47
     # An item from a helper comes as bytes, and is read again when somebody asks for it.
-    unread = [outcome for outcome in ready if isinstance(outcome, Ready) and outcome.prepared._item is None]
-    assert len(unread) == 47
-    assert unread[0].prepared.item == orjson.loads(unread[0].prepared.doc)
+    assert helped[0].prepared._item is None
+    assert helped[0].prepared.item == orjson.loads(helped[0].prepared.doc)
+    lines = [line for batch in batches for line in batch.lines()]
+    assert [line.number for line in lines] == list(range(4, 51))
+    assert [orjson.loads(line.text or b"")["id"] for line in lines] == [ready.id for ready in helped]
 
 
 def test_a_helper_that_is_ended_ends_the_load(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import orjson
 
 from graticule.catalog.cells import CellRange
 from graticule.catalog.values import MISSING
-from graticule.database import Connection, Database, packed
+from graticule.database import Connection, Database, packed, plain
 
 _ROW: Final = "i.t, i.id, i.coll, i.pk, i.x0, i.y0, i.x1, i.y1"
 
@@ -211,8 +211,8 @@ class Dialect(Protocol):
         """The parameters of `count_cells`, of (cell, n, t0, t1), and of `uncount_cells`, of (cell, n)."""
         ...
 
-    def stored(self, document: bytes) -> bytes:
-        """What is written into ``bodies``; the view ``documents`` shows it as it was."""
+    def stored(self, body: bytes) -> bytes:
+        """What is written into ``bodies``, of a document that may be packed; the view ``documents`` shows it plain."""
         ...
 
     def new_keys(self, tx: Connection, count: int) -> Sequence[int]:
@@ -389,9 +389,9 @@ class SqliteDialect:
         """JSON of four integers each, or two."""
         return {"cells": orjson.dumps(cells).decode()}
 
-    def stored(self, document: bytes) -> bytes:
+    def stored(self, body: bytes) -> bytes:
         """Packed."""
-        return packed(document)
+        return packed(body)
 
     def new_keys(self, tx: Connection, count: int) -> Sequence[int]:
         """Above the greatest: there is one writer at a time."""
@@ -569,9 +569,9 @@ class PostgresDialect:
         columns = zip(*cells, strict=True)
         return dict(zip(("cells", "counts", "first", "last"), map(self.integers, columns), strict=False))
 
-    def stored(self, document: bytes) -> bytes:
-        """As it is: the server packs it."""
-        return document
+    def stored(self, body: bytes) -> bytes:
+        """Plain: the server packs it."""
+        return plain(body)
 
     def new_keys(self, tx: Connection, count: int) -> Sequence[int]:
         """From the sequence of the table."""

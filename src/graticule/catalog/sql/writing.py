@@ -103,7 +103,9 @@ def _insert(tx: Connection, dialect: Dialect, groups: Sequence[tuple[int, Sequen
         begin += len(items)
     rows = [(pk, coll, *item.columns) for coll, keys, items in numbered for pk, item in zip(keys, items, strict=True)]
     tx.insert("items", _ITEM_COLUMNS, rows)
-    docs = [(pk, dialect.stored(item.doc)) for _, keys, items in numbered for pk, item in zip(keys, items, strict=True)]
+    docs = [
+        (pk, dialect.stored(item.body)) for _, keys, items in numbered for pk, item in zip(keys, items, strict=True)
+    ]
     tx.insert("bodies", ("pk", "doc"), docs)
     for coll, keys, items in numbered:
         _count(tx, dialect, coll, [item.columns for item in items])

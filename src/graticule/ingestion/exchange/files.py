@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, Self
+from typing import IO, Any, ClassVar, Final, NamedTuple, Self
 
 import orjson
 
@@ -109,12 +109,14 @@ class Part:
     begin: int
     end: int
 
-    def read(self, longest: int) -> tuple[list[Line], int]:
-        """Its lines, numbered from 1; and how much must be added to the numbers of what follows."""
+    #: Its lines are numbered from 1, and those that follow it from where they stop.
+    counts: ClassVar[bool] = True
+
+    def read(self, longest: int) -> Iterator[Line]:
+        """Its lines; blank ones are empty texts."""
         with self.path.open("rb", buffering=_CHUNK) as stream:
             stream.seek(self.begin)
-            lines = list(_lines_of(stream, longest, self.begin, self.end))
-        return [line for line in lines if line.text != b""], lines[-1].number if lines else 0
+            yield from _lines_of(stream, longest, self.begin, self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +130,13 @@ class Bundle:
         """Bytes of the source up to the end of its last line."""
         return self.given[-1].offset
 
-    def read(self, longest: int) -> tuple[list[Line], int]:
-        """As `Part.read`. Its numbers are those of the source: nothing is to be added to the next ones."""
+    #: The numbers of its lines are those of the source.
+    counts: ClassVar[bool] = False
+
+    def read(self, longest: int) -> Iterator[Line]:
+        """As `Part.read`."""
         del longest  # they were measured when they were read
-        return self.given, 0
+        return iter(self.given)
 
 
 Chunk = Part | Bundle

@@ -1,28 +1,27 @@
-"""Helper processes that prepare lines and write what is simple of them, chunk by chunk in the order of the file.
+"""Helper processes that prepare lines, chunk by chunk, and hand them back in the order of the file.
 
-Python runs one thread at a time, and preparing an item takes as long as writing it. So the processes take turns: while
-one writes its chunk the others prepare theirs, and no item travels to another process. A small load does without: a
-process takes longer to start than a thousand items to load.
+Python runs one thread at a time, and preparing an item takes longer than writing it. So this process only writes; what
+comes back is small: columns, and the packed document. A small load does without: a process takes longer to start than a
+thousand items to load.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from graticule.ingestion.exchange import forking, helper
 from graticule.ingestion.exchange.files import Chunk, Line, Size, SourceFile
-from graticule.ingestion.exchange.helper import Done
-from graticule.ingestion.exchange.preparing import Outcome, Rules, prepare_lines
-from graticule.ingestion.exchange.turns import Turns
+from graticule.ingestion.exchange.helper import Answer, Summed
+from graticule.ingestion.exchange.preparing import Described, Open, Outcome, Ready, Rules, prepare_lines
 from graticule.settings import cores
 
-#: What is handed over at a time, and written by one transaction.
+#: What is handed over at a time.
 _CHUNK: Final = Size(1_000, 6_000_000)
 #: A chunk that is prepared here.
 _CHUNK_ALONE: Final = Size(100, 800_000)
@@ -36,23 +35,20 @@ _MOST_HELPERS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """Stands where a helper has written the items of a chunk."""
+class Batch:
+    """The items of a chunk, where nothing but its lines was needed to prepare them."""
 
-    loaded: int
+    ready: Sequence[Ready]
+    #: The lines they stood in: read once more, when somebody asks.
+    lines: Callable[[], Sequence[Line]]
+
+    @property
+    def size(self) -> int:
+        """Of the documents as they are written, bytes."""
+        return sum([len(one.prepared.body) for one in self.ready])
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """Helpers go on with writing when all before it is written: see `Helpers.open`."""
-
-    number: int
-
-
-Found = tuple[Line, Outcome | Written | Gate | None]
-
-#: Where word of helpers comes from.
-_NOWHERE: Final = Line(0, None, 0)
+Found = tuple[Line, Outcome | Batch | None]
 
 
 def helpers_of_this_machine() -> int:
@@ -68,25 +64,23 @@ class Helpers:
         rules: Rules,
         count: int | None = None,
         *,
-        write: bool = False,
-        may_write: Callable[[], bool] = lambda: True,
+        pack: bool = False,
+        summed: Callable[[], Summed] = dict,
     ) -> None:
         """Take what decides over lines, and how to help.
 
         Args:
             rules: for every line.
             count: how many processes; None: as many as this machine has use for.
-            write: they also write, to the database that the settings name.
-            may_write: asked at every chunk whether that is worth trying.
+            pack: documents are stored packed.
+            summed: asked at every chunk what the collections sum up; whoever writes looks again.
         """
         self._rules = rules
         self._count = helpers_of_this_machine() if count is None else count
-        self._may_write = may_write
-        self._context = multiprocessing.get_context("forkserver")
-        self._turns = Turns(self._context) if write and self._count > 0 else None
+        self._pack = pack
+        self._summed = summed
         self._pool: ProcessPoolExecutor | None = None
         self._done_alone = 0
-        self._number = 0
         self._size = _CHUNK_ALONE
         #: What is added to the numbers that lines have in their chunk.
         self._before = 0
@@ -100,21 +94,14 @@ class Helpers:
             self._pool.shutdown(wait=True)
 
     def stop(self) -> None:
-        """Nothing more is begun, and nobody waits for a turn any longer."""
-        if self._turns is not None:
-            self._turns.end()
+        """Nothing more is begun."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def open(self, gate: Gate) -> None:
-        """All that came before this gate is written."""
-        if self._turns is not None:
-            self._turns.give(gate.number)
 
     def prepare(self, file: SourceFile) -> Generator[Found]:
         """Each document of a file with what becomes of it; None for one that is longer than allowed.
 
-        Where a helper has written a chunk, its items are left out, and the last line of it comes with `Written`.
+        The items of a chunk that a helper has prepared come together, as a `Batch` behind the lines that hold none.
 
         Raises:
             BrokenProcessPool: a helper was ended from outside.
@@ -142,43 +129,63 @@ class Helpers:
 
     def _alone(self, chunk: Chunk) -> Iterator[Found]:
         self._done_alone += 1
-        lines = self._read(chunk)
-        return zip(lines, prepare_lines(self._rules, (line.text for line in lines)), strict=True)
+        return prepare_lines(self._rules, self._read(chunk))
 
     def _read(self, chunk: Chunk) -> list[Line]:
-        lines, numbers = chunk.read(self._rules.longest)
-        lines = [line._replace(number=line.number + self._before) for line in lines] if self._before else lines
-        self._before += numbers
+        """The lines of a chunk, as they are numbered in the file."""
+        lines = list(_numbered(chunk, self._rules.longest, self._before))
+        self._before = lines[-1].number if lines and chunk.counts else self._before
         return lines
 
     def _helped(self, pool: ProcessPoolExecutor, chunks: Iterator[Chunk]) -> Iterator[Found]:
-        under_way: deque[tuple[int, Chunk, Future[Any]]] = deque()
+        under_way: deque[tuple[Chunk, Future[Answer]]] = deque()
 
         def submit(chunk: Chunk) -> None:
-            write = self._turns is not None and self._may_write()
-            under_way.append((self._number, chunk, pool.submit(helper.work, self._number, chunk, write)))
-            self._number += 1
+            under_way.append((chunk, pool.submit(helper.work, chunk, dict(self._summed()))))
 
         for chunk in islice(chunks, _AHEAD * self._count):
             submit(chunk)
-        if under_way:
-            yield _NOWHERE, Gate(under_way[0][0])
         while under_way:
-            number, chunk, future = under_way.popleft()
+            chunk, future = under_way.popleft()
             answer = future.result()
             if (another := next(chunks, None)) is not None:
                 submit(another)
-            if isinstance(answer, Done):
-                for line, outcome in answer.others:
-                    yield line._replace(number=line.number + self._before), outcome
-                self._before += answer.numbers
-                yield _NOWHERE._replace(offset=chunk.end), Written(answer.loaded)
+            yield from self._found(chunk, answer)
+
+    def _found(self, chunk: Chunk, answer: Answer) -> Iterator[Found]:
+        outcomes = [helper.unpacked(outcome) for outcome in answer.outcomes]
+        if any(isinstance(outcome, Open | Described) for outcome in outcomes):
+            # What the lines are depends on those before them.
+            yield from zip((line for line in self._read(chunk) if line.text != b""), outcomes, strict=True)
+            return
+        before = self._before
+        self._before += answer.numbers
+        others = iter(answer.others)
+        ready: list[Ready] = []
+        for outcome in outcomes:
+            if isinstance(outcome, Ready):
+                ready.append(outcome)
             else:
-                yield from zip(self._read(chunk), map(helper.unpacked, answer), strict=True)
-                yield _NOWHERE._replace(offset=chunk.end), Gate(number + 1)
+                line = next(others)
+                yield line._replace(number=line.number + before), outcome
+
+        def lines() -> list[Line]:
+            found = (line for line in _numbered(chunk, self._rules.longest, before) if line.text != b"")
+            return [line for line, outcome in zip(found, outcomes, strict=True) if isinstance(outcome, Ready)]
+
+        yield Line(0, None, chunk.end), Batch(ready, lines)
 
     def _start(self) -> ProcessPoolExecutor:
         forking.begin()
         return ProcessPoolExecutor(
-            self._count, mp_context=self._context, initializer=helper.begin, initargs=(self._rules, self._turns)
+            self._count,
+            mp_context=multiprocessing.get_context("forkserver"),
+            initializer=helper.begin,
+            initargs=(self._rules, self._pack),
         )
+
+
+def _numbered(chunk: Chunk, longest: int, before: int) -> Iterator[Line]:
+    """The lines of a chunk, blank ones too; `before` comes before the number that they have in it."""
+    lines = chunk.read(longest)
+    return (line._replace(number=line.number + before) for line in lines) if before and chunk.counts else lines

@@ -7,7 +7,8 @@ as the file has it is passed over: a load that was interrupted is done again and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,7 +17,8 @@ from typing import Any, Final
 
 import orjson
 
-from graticule.catalog import Catalog, OnConflict
+from graticule.catalog import Catalog, OnConflict, PreparedItem
+from graticule.catalog.wholes import Kind, keys_of
 from graticule.database import Connection, Database
 from graticule.errors import (
     CollectionDoesNotExist,
@@ -29,7 +31,7 @@ from graticule.errors import (
 )
 from graticule.ingestion.burying import bury_unnamed, defer_sweep
 from graticule.ingestion.exchange.files import Line, SourceFile
-from graticule.ingestion.exchange.helpers import Found, Gate, Helpers, Written
+from graticule.ingestion.exchange.helpers import Batch, Found, Helpers
 from graticule.ingestion.exchange.preparing import (
     Described,
     Open,
@@ -53,8 +55,15 @@ from graticule.workflows import Engine
 #: Items and bytes of lines that one transaction takes.
 SLICE: Final = 500
 SLICE_BYTES: Final = 5_000_000
-#: Chunks that helpers write while the database is left alone: on SQLite about 8,000 pages of its log.
-_CHUNKS_BETWEEN_RELIEFS: Final = 2
+#: The same of items that helpers have prepared, and of their documents as those are stored, at most. The more items,
+#: the fewer times a page of an index is written, and the longer other writers wait.
+BATCH: Final = 10_000
+BATCH_BYTES: Final = 30_000_000
+#: How long such a transaction is to take, seconds: where it takes longer, the next one has fewer items.
+_SECONDS: Final = 0.5
+_LEAST_BATCH: Final = 1_000
+#: Transactions of so many items before the database is relieved: two are some 100 MB of SQLite's log.
+_BATCHES_BETWEEN_RELIEFS: Final = 2
 #: After so many items the catalog is tidied, and again whenever ten times as many are written.
 _TIDY_AFTER: Final = 2_000
 
@@ -119,11 +128,11 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Slice:
-    """Items, none of them twice, or one Collection, or word from the helpers."""
+    """Items, none of them twice, or one Collection, or batches from the helpers."""
 
     entries: list[_Entry] = field(default_factory=list)
     collection: tuple[Line, JsonObject] | None = None
-    from_helpers: Written | Gate | None = None
+    batches: list[Batch] = field(default_factory=list)
     #: Bytes of the file up to its end.
     offset: int = 0
 
@@ -169,21 +178,22 @@ class Loader:
         self._engine = engine
         self._hrefs = hrefs
         self._rules = Rules(settings, hrefs, tuple(bases), only)
-        self._helpers = Helpers(
-            self._rules, helpers, write=not database.in_memory, may_write=lambda: not self._some_are_present
-        )
+        #: Of collections that were met.
+        self._summed: dict[str, Mapping[str, Kind]] = {}
+        self._helpers = Helpers(self._rules, helpers, pack=database.dialect == "sqlite", summed=lambda: self._summed)
         self._if_present = if_present
         self._create = create
         self._on_refusal = on_refusal
         self._on_progress = on_progress
-        self._known: set[str] = set()
         #: Of the slice before, some ids were taken: then it is likely of the next one, and worth to look first.
         self._some_are_present = False
-        #: Chunks that helpers have written since the database was last relieved.
+        #: Batches written since the database was last relieved.
         self._unrelieved = 0
         #: Items written when the catalog was last tidied.
         self._tidied_at = 0
         self.tally = Tally()
+        #: So many items from helpers are to be written at once.
+        self.batch = BATCH
 
     async def load(self, files: Iterable[SourceFile]) -> Tally:
         """Load files one after the other; answers what became of their documents.
@@ -233,21 +243,12 @@ class Loader:
             await asyncio.gather(*(one for one in (writing, reading) if one is not None), return_exceptions=True)
 
     async def _write(self, file: SourceFile, piece: _Slice, done: int) -> None:
-        if isinstance(piece.from_helpers, Gate):
-            await asyncio.to_thread(self._helpers.open, piece.from_helpers)
-            return
-        if isinstance(piece.from_helpers, Written):
-            self.tally.loaded += piece.from_helpers.loaded
-            self._unrelieved += 1
-            if self._unrelieved >= _CHUNKS_BETWEEN_RELIEFS:
-                self._unrelieved = 0
-                await asyncio.to_thread(self._database.relieve_now)
+        if piece.batches:
+            await self._write_batches(file, piece.batches)
         elif piece.collection is not None:
             await self._write_collection(file, *piece.collection)
         elif piece.entries:
-            for collection_id in _by_collection(piece.entries):
-                await self._ensure_collection(collection_id)
-            await self._write_items(file, piece.entries)
+            await self._write_entries(file, piece.entries)
         self.tally.bytes_read = done + piece.offset
         self._on_progress(self.tally)
         if (written := self.tally.loaded + self.tally.replaced) >= max(_TIDY_AFTER, 10 * self._tidied_at):
@@ -268,24 +269,51 @@ class Loader:
         collection_id = document.get("collection") or default
         return prepare_document(self._rules, document, collection_id, length=len(line.text or b""))
 
-    async def _write_items(self, file: SourceFile, entries: list[_Entry]) -> None:
-        items = {
-            collection_id: [entry.ready.prepared for entry in group]
-            for collection_id, group in _by_collection(entries).items()
-        }
+    async def _write_batches(self, file: SourceFile, batches: Sequence[Batch]) -> None:
+        """Write them together; where ids are taken, or come twice, slice by slice."""
+        items = [ready for batch in batches for ready in batch.ready]
+        begun = time.monotonic()
+        if not items:
+            return
+        if await self._add(items):
+            self._fit_batch(len(items), time.monotonic() - begun)
+            self._unrelieved += 1
+            if self._unrelieved >= _BATCHES_BETWEEN_RELIEFS:
+                self._unrelieved = 0
+                await asyncio.to_thread(self._database.relieve_now)
+            return
+        for batch in batches:
+            found = list(zip(await asyncio.to_thread(batch.lines), batch.ready, strict=True))
+            slices = _Slices(self, file, None, iter(found))
+            while (piece := slices.next()) is not None:
+                await self._write_entries(file, piece.entries)
 
-        def add(tx: Connection) -> None:
-            self._catalog.add_new_items(tx, items)
+    def _fit_batch(self, items: int, seconds: float) -> None:
+        """A transaction of so many items took so long."""
+        if seconds > _SECONDS:
+            self.batch = max(_LEAST_BATCH, int(items * _SECONDS / seconds))
+        else:  # of few items it says little
+            self.batch = min(BATCH, max(self.batch, 2 * items))
 
-        if not self._some_are_present:
-            try:
-                await self._database.write(add)
-            except ItemAlreadyExists:
-                pass
-            else:
-                self.tally.loaded += len(entries)
-                return
-        await self._write_among_others(file, entries)
+    async def _write_entries(self, file: SourceFile, entries: list[_Entry]) -> None:
+        if not await self._add([entry.ready for entry in entries]):
+            await self._write_among_others(file, entries)
+
+    async def _add(self, ready: Sequence[Ready]) -> bool:
+        """Add these items; False: some of their ids are taken, or probably so."""
+        items: dict[str, list[PreparedItem]] = {}
+        for one in ready:
+            items.setdefault(one.collection_id, []).append(one.prepared)
+        for collection_id in items:
+            await self._ensure_collection(collection_id)
+        if self._some_are_present:
+            return False
+        try:
+            await self._database.write(lambda tx: self._catalog.add_new_items(tx, items))
+        except ItemAlreadyExists:
+            return False
+        self.tally.loaded += len(ready)
+        return True
 
     def _put(self, tx: Connection, entries: Iterable[_Entry], on_conflict: OnConflict) -> None:
         for collection_id, group in _by_collection(entries).items():
@@ -341,10 +369,10 @@ class Loader:
     # --- collections
 
     async def _ensure_collection(self, collection_id: str) -> None:
-        if collection_id in self._known:
+        if collection_id in self._summed:
             return
         try:
-            await self._catalog.collection(collection_id)
+            record = await self._catalog.collection(collection_id)
         except NotFound:
             if not self._create:
                 raise CollectionDoesNotExist(
@@ -352,7 +380,8 @@ class Loader:
                     target=collection_id,
                 ) from None
             await self._put_collection(_described(collection_id))
-        self._known.add(collection_id)
+            record = await self._catalog.collection(collection_id)
+        self._summed[collection_id] = keys_of(orjson.loads(record.doc))
 
     async def _write_collection(self, file: SourceFile, line: Line, document: JsonObject) -> None:
         try:
@@ -391,6 +420,7 @@ class Loader:
             return "collections"
 
         counter = await self._database.write(put)
+        self._summed.pop(collection_id, None)
         setattr(self.tally, counter, getattr(self.tally, counter) + 1)
 
     # --- hrefs
@@ -456,12 +486,12 @@ class _Slices:
         piece, keys, size = _Slice(), set[tuple[str, str]](), 0
         held, self._held = self._held, None
         for line, outcome in chain([] if held is None else [held], self._outcomes):
-            if isinstance(outcome, Described | Written | Gate):
+            if isinstance(outcome, Described | Batch):
                 if piece.entries:
                     self._held = line, outcome
                     return piece
-                if not isinstance(outcome, Described):
-                    return _Slice(from_helpers=outcome, offset=line.offset)
+                if isinstance(outcome, Batch):
+                    return self._batches(line, outcome)
                 self.default = default_after(outcome.document)
                 if not self._loader.wanted(outcome.document.get("id")):
                     continue
@@ -480,6 +510,22 @@ class _Slices:
             if len(keys) >= SLICE or size >= SLICE_BYTES:
                 return piece
         return piece if piece.entries else None
+
+    def _batches(self, line: Line, first: Batch) -> _Slice:
+        """This one and those behind it, up to what one transaction takes."""
+        piece, items, size = _Slice(batches=[first], offset=line.offset), len(first.ready), first.size
+        while items < self._loader.batch and size < BATCH_BYTES and (found := next(self._outcomes, None)) is not None:
+            line, outcome = found
+            if isinstance(outcome, Batch):
+                piece.batches.append(outcome)
+                piece.offset, items, size = line.offset, items + len(outcome.ready), size + outcome.size
+                continue
+            if not isinstance(outcome, Described):
+                outcome = self._loader.settle(self.file, line, outcome, self.default)
+            if outcome is not None:  # it comes behind these
+                self._held = line, outcome
+                break
+        return piece
 
 
 @dataclass(slots=True)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from graticule.catalog import PreparedItem, prepare_item
 from graticule.catalog.wholes import Kind
 from graticule.errors import IngestionError, InvalidInputData
+from graticule.ingestion.exchange.files import Line
 from graticule.ingestion.validation import check_contents, check_shape, is_sound
 from graticule.settings import Settings
 from graticule.stac.datetimes import now_us, rfc3339
@@ -78,8 +79,7 @@ class Described:
     document: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """An item that can be written."""
 
     collection_id: str
@@ -104,24 +104,30 @@ Outcome = Refused | PassedOver | Described | Ready | Open
 Keys = Callable[[str], Mapping[str, Kind]]
 
 
-def prepare_lines(rules: Rules, lines: Iterable[bytes | None], keys: Keys | None = None) -> Iterator[Outcome | None]:
-    """What becomes of each of these lines, which follow each other in a file; None stays None.
+def prepare_lines(
+    rules: Rules, lines: Iterable[Line], keys: Keys | None = None
+) -> Iterator[tuple[Line, Outcome | None]]:
+    """What becomes of each of these lines, which follow each other in a file; None of one that is too long.
 
-    With `keys` their shares in summaries are prepared too. What it answers may be wrong: the catalog looks.
+    Blank ones are left out. With `keys` their shares in summaries are prepared too. What it answers may be wrong: the
+    catalog looks.
     """
     default: str | None = None
     for line in lines:
-        if line is None:
-            yield None
+        text = line.text
+        if text is None:
+            yield line, None
             continue
-        document = read_document(line)
+        if not text:
+            continue
+        document = read_document(text)
         if isinstance(document, Refused):
-            yield document
+            yield line, document
         elif document.get("type") == "Collection":
             default = default_after(document)
-            yield Described(document)
+            yield line, Described(document)
         else:
-            yield _prepared(rules, line, document, default, keys)
+            yield line, _prepared(rules, text, document, default, keys)
 
 
 def read_document(line: bytes) -> JsonObject | Refused:
@@ -194,15 +200,16 @@ def prepare_document(
 
 def _loaded_item(item: Item, collection_id: str) -> tuple[Item, tuple[str, ...]]:
     """The item as it is published, and the server members that were added to it."""
-    document: dict[str, Any] = {**item, "collection": collection_id}
+    document: dict[str, Any] = stored_form(item)  # type: ignore[arg-type]
+    document["collection"] = collection_id
     document.setdefault("stac_version", "1.0.0")
     document.setdefault("assets", {})
-    added = tuple(name for name in _OWN_OF_ITEMS if not isinstance(document.get(name), str))
+    added = tuple([name for name in _OWN_OF_ITEMS if not isinstance(document.get(name), str)])
     if "_msft:ts" in added:
         document["_msft:ts"] = rfc3339(now_us())
     if "_msft:etag" in added:
         document["_msft:etag"] = str(uuid.uuid4())
-    return stored_form(document), added  # type: ignore[return-value]  # an Item with members of the server's own
+    return document, added  # type: ignore[return-value]  # an Item with members of the server's own
 
 
 def renewed(entry: Ready, stored: JsonObject) -> Ready:
@@ -212,4 +219,4 @@ def renewed(entry: Ready, stored: JsonObject) -> Ready:
         return entry
     document["_msft:ts"], document["_msft:etag"] = rfc3339(now_us()), str(uuid.uuid4())
     item: Item = document  # type: ignore[assignment]  # an Item with members of the server's own
-    return replace(entry, prepared=prepare_item(item))
+    return entry._replace(prepared=prepare_item(item))

@@ -1,9 +1,7 @@
-"""Helpers that write: the catalog is the same as without, chunks are written in order, and others get their turn."""
+"""Batches from helpers: the catalog is the same as without, in the order of the file, and others get to write too."""
 
 from __future__ import annotations
 
-import multiprocessing
-import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,15 +11,10 @@ import orjson
 import pytest
 
 from graticule.database import Connection, Database, open_database
-from graticule.database.sqlite import SqliteConnection
-from graticule.ingestion.exchange import IfPresent, Loader, Refusal, Tally, find_files, helpers
-from graticule.ingestion.exchange.files import Bundle, Line, Size
-from graticule.ingestion.exchange.helper import Done, Helper, unpacked
-from graticule.ingestion.exchange.preparing import Ready, Rules
-from graticule.ingestion.exchange.turns import Turns
+from graticule.ingestion.exchange import IfPresent, Loader, Refusal, Tally, find_files, helpers, loading
+from graticule.ingestion.exchange.files import Size
 from graticule.services import Services, open_services
 from graticule.settings import Settings
-from graticule.storage import ManagedHrefs
 from ingestion.exchange.documents import collection, item, write
 
 CHUNK = 10
@@ -105,13 +98,13 @@ def tables(folder: Path) -> dict[str, Any]:
 
 async def test_helpers_leave_the_same_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here: list[int] = []
-    real = Loader._write_items
+    real = Loader._write_entries
 
     async def counting(self: Loader, file: Any, entries: Any) -> None:
         here.append(len(entries))
         await real(self, file, entries)
 
-    monkeypatch.setattr(Loader, "_write_items", counting)
+    monkeypatch.setattr(Loader, "_write_entries", counting)
     path = write(tmp_path / "all.ndjson", documents(200))
     alone = await load(tmp_path / "alone", path, 0)
     assert sum(here) == 200
@@ -119,7 +112,7 @@ async def test_helpers_leave_the_same_catalog(tmp_path: Path, monkeypatch: pytes
     helped = await load(tmp_path / "helped", path, 2)
     assert helped == alone
     assert alone[0].loaded == 200
-    assert sum(here) < CHUNK  # only those before the helpers were written here
+    assert sum(here) < CHUNK  # only those before the helpers came one by one
     assert tables(tmp_path / "helped") == tables(tmp_path / "alone")
 
 
@@ -158,7 +151,8 @@ async def test_a_missing_collection_ends_the_load_and_its_helpers(tmp_path: Path
         await load(tmp_path / "data", path, 2)
 
 
-async def test_another_writer_waits_for_few_chunks(tmp_path: Path) -> None:
+async def test_another_writer_waits_for_few_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "BATCH", 5 * CHUNK)
     path = write(tmp_path / "all.ndjson", documents(3_000))
     waited: list[int] = []
     stop = threading.Event()
@@ -190,60 +184,21 @@ async def test_another_writer_waits_for_few_chunks(tmp_path: Path) -> None:
     assert max(waited) <= 50 * CHUNK
 
 
-@pytest.mark.parametrize("trouble", ["nothing", "a refresh is due", "the disk is full"])
-async def test_a_helper_hands_back_what_it_cannot_write(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+async def test_where_a_transaction_takes_long_the_next_ones_are_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await load(tmp_path, write(tmp_path / "first.ndjson", documents(4)), 0)
-    rules = Rules(Settings(data_dir=tmp_path), ManagedHrefs("0123456789abcdef"), (), None)
-    turns = Turns(multiprocessing.get_context("spawn"))
-    turns.give(0)
-    helper = Helper(rules, turns)
-    assert helper._database is not None
-    if trouble == "a refresh is due":
-        helper._database.write_now(lambda tx: tx.execute("UPDATE collection_facts SET stale = 2"))
-    elif trouble == "the disk is full":
+    monkeypatch.setattr(loading, "BATCH", 20 * CHUNK)
+    monkeypatch.setattr(loading, "_LEAST_BATCH", 2 * CHUNK)
+    monkeypatch.setattr(loading, "_SECONDS", 0.0)
+    written: list[int] = []
+    real = Loader._write_batches
 
-        def fail(*_: object) -> None:
-            raise sqlite3.OperationalError("database or disk is full")
+    async def counting(self: Loader, file: Any, batches: Any) -> None:
+        written.append(sum(len(batch.ready) for batch in batches))
+        await real(self, file, batches)
 
-        monkeypatch.setattr(SqliteConnection, "insert", fail)
-    texts = [orjson.dumps(item(number)) for number in range(100, 103)]
-    answer = helper.work(0, Bundle([Line(1, text, 0) for text in texts]), write=True)
-    count = helper._database.read_now(lambda tx: tx.value("SELECT count(*) FROM items WHERE id LIKE 'item-00010%'"))
-    told = helper._database.read_now(lambda tx: tx.value("SELECT sum(told) FROM collection_facts"))
-    helper._database.close()
-    assert told == 0  # nobody was told, as no job was made
-    if trouble == "nothing":
-        assert answer == Done(3, [], 0)
-        assert count == 3
-        assert turns.wait(1)
-    else:
-        outcomes = [unpacked(outcome) for outcome in answer]
-        ready = [outcome.prepared.item["id"] for outcome in outcomes if isinstance(outcome, Ready)]
-        assert ready == ["item-000100", "item-000101", "item-000102"]
-        assert count == 0
-        assert turns._turn.value == 0  # the loader gives it on when it has written them
-
-
-def test_turns_come_in_order_and_end() -> None:
-    turns = Turns(multiprocessing.get_context("spawn"))
-    order: list[int] = []
-
-    def wait(number: int) -> None:
-        if turns.wait(number):
-            order.append(number)
-            turns.give(number + 1)
-
-    threads = [threading.Thread(target=wait, args=(number,)) for number in (3, 1, 0, 2, 9)]
-    for thread in threads:
-        thread.start()
-    turns.give(0)
-    for thread in threads[:4]:
-        thread.join()
-    assert order == [0, 1, 2, 3]
-    turns.end()
-    threads[4].join()
-    turns.give(9)
-    assert not turns.wait(9)
-    assert order == [0, 1, 2, 3]
+    monkeypatch.setattr(Loader, "_write_batches", counting)
+    tally, _ = await load(tmp_path / "data", write(tmp_path / "all.ndjson", documents(1_000)), 2)
+    assert tally.loaded == 1_000
+    assert written[0] >= 20 * CHUNK
+    assert max(written[2:-1]) < 4 * CHUNK
