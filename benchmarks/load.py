@@ -4,8 +4,8 @@
 
 Needs PostgreSQL with PostGIS (Debian: postgresql-15-postgis-3); the server is the benchmark's own, on a free port, in a
 temporary folder, and syncs to disk as it ships. pypgstac comes from PyPI into a virtual environment of its own
-(`--install-peer`), or is named with `--pypgstac PATH`; without either, only Graticule is measured. Prints one Markdown
-table; only the ratios, medians of the rounds, mean anything on another machine. CPU is client and server together.
+(`--install-peer`), or is named with `--pypgstac PATH`; without either, only Graticule is measured. Prints a Markdown
+page; only the ratios, medians of the rounds, mean anything on another machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +35,7 @@ import psutil
 import psycopg
 
 from benchmarks.items import write
+from benchmarks.search.report import machine
 
 PYPGSTAC: Final = "pypgstac[psycopg]==0.10.0"
 #: What an operator would set on a machine of this size; durability stays as PostgreSQL ships it.
@@ -42,6 +43,18 @@ _SERVER: Final = (
     "listen_addresses=127.0.0.1", "unix_socket_directories=", "shared_buffers=1GB", "effective_cache_size=4GB",
     "work_mem=32MB", "maintenance_work_mem=512MB", "max_wal_size=8GB", "random_page_cost=1.1",
 )  # fmt: skip
+
+
+_PAGE: Final = """# Benchmark: bulk loading
+
+Written by `make bench-load BENCH_ARGS="--install-peer --items 100000"`: {items:,} made-up items of {size:.1f}
+kB in three collections, from a file of JSON lines into an empty catalog, {rounds} rounds in turns. {machine}.
+Times contain the start of the command. Graticule validates each item, sums up the collections and keeps its
+indexes as it goes; pypgstac loads by its fastest method (`insert`) and validates nothing. Both sync each
+transaction to disk. CPU is of the command and the database server together, memory what the processes of the
+command have of their own at most. Only the ratios mean anything elsewhere.
+
+"""
 
 
 class Server:
@@ -124,6 +137,7 @@ class Subject:
     prepare: Callable[[], tuple[list[str], dict[str, str], Callable[[], int]]]
     rates: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
 
 
 def graticule_on_sqlite(folder: Path, source: Path) -> Subject:
@@ -188,15 +202,35 @@ def measure(subject: Subject, items: int, postgres: Server) -> None:
     command, environment, count = subject.prepare()
     before, server_before = _children_cpu(), postgres.cpu()
     begun = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **environment})
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, **environment})
+    memory = _watch(process)
+    if process.returncode:
+        raise SystemExit(f"{subject.name}: it failed")
     seconds = time.perf_counter() - begun
     if (found := count()) != items:
         raise SystemExit(f"{subject.name}: {found} of {items} items were loaded")
     _wait_for_helpers(postgres)
     time.sleep(0.2)  # sessions end a little later than their clients
+    subject.memory.append(memory)
     subject.rates.append(items / seconds)
     subject.cpu.append((_children_cpu() - before + postgres.cpu() - server_before) / items * 1e6)
     print(f"{subject.name}: {subject.rates[-1]:,.0f} items/s, {subject.cpu[-1]:.0f} µs CPU an item", file=sys.stderr)
+
+
+def _watch(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a command; answers the most memory of their own that its processes had together, bytes."""
+    most = 0
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+            return most
+        own = 0
+        with suppress(psutil.Error):
+            command = psutil.Process(process.pid)
+            for each in (command, *command.children(recursive=True)):
+                with suppress(psutil.Error):
+                    own += each.memory_full_info().uss
+        most = max(most, own)
 
 
 def _adopt_helpers() -> None:
@@ -229,8 +263,8 @@ def install_peer() -> Path:
 def report(subjects: list[Subject], peer: Subject | None) -> str:
     """A Markdown table."""
     lines = [
-        "| load | items/s, median (least to most) | CPU µs an item | rate to pypgstac's |",
-        "| --- | --- | --- | --- |",
+        "| load | items/s, median (least to most) | CPU µs an item | memory MiB | rate to pypgstac's |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for subject in subjects:
         ratio = ""
@@ -239,7 +273,7 @@ def report(subjects: list[Subject], peer: Subject | None) -> str:
             ratio = f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
         rates, cpu = subject.rates, statistics.median(subject.cpu)
         middle = f"{statistics.median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})"
-        lines.append(f"| {subject.name} | {middle} | {cpu:.0f} | {ratio} |")
+        lines.append(f"| {subject.name} | {middle} | {cpu:.0f} | {max(subject.memory) >> 20} | {ratio} |")
     return "\n".join(lines)
 
 
@@ -250,6 +284,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--install-peer", action="store_true", help="install pypgstac from PyPI, once")
     parser.add_argument("--pypgstac", type=Path, metavar="PATH", help="a pypgstac that is installed")
+    parser.add_argument("--output", type=Path, help="write the page here too")
     parser.add_argument("--postgres", type=Path, metavar="FOLDER", help="the folder of initdb and postgres")
     arguments = parser.parse_args()
     _adopt_helpers()
@@ -269,8 +304,11 @@ def main() -> None:
             for subject in subjects if turn % 2 == 0 else reversed(subjects):
                 measure(subject, arguments.items, postgres)
         size = (source / "items.ndjson").stat().st_size / arguments.items / 1000
-        print(f"{arguments.items:,} items of {size:.1f} kB, {arguments.rounds} rounds, {os.cpu_count()} processors\n")
-        print(report(subjects, peer))
+        page = _PAGE.format(machine=machine(), items=arguments.items, size=size, rounds=arguments.rounds)
+        page += report(subjects, peer) + "\n"
+        print(page)
+        if arguments.output is not None:
+            arguments.output.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from graticule.ingestion.manifests import add_manifests
 from graticule.ingestion.remarks import Remark
 from graticule.settings import Strictness
 from graticule.stac.datetimes import now_us, rfc3339
-from graticule.stac.documents import Item
+from graticule.stac.documents import Item, new_etag
 from graticule.stac.links import stored_form
 from graticule.workflows.asset_entries import StoredAsset
 
@@ -77,5 +76,5 @@ def item_document(item: Item, collection_id: str, hrefs: Mapping[str, tuple[str,
             kind = {} if stored.media_type is None else {"type": stored.media_type}
             assets[key] = {"href": href, **kind, "roles": ["source"]}
     document["_msft:ts"] = rfc3339(now_us())
-    document["_msft:etag"] = str(uuid.uuid4())
+    document["_msft:etag"] = new_etag()
     return stored_form(document)  # type: ignore[return-value]  # an Item with members of the server's own

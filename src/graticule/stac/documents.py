@@ -5,6 +5,8 @@ Shapes: STAC Item and Collection specification 1.0.0 and 1.1.0.
 
 from __future__ import annotations
 
+import random
+import uuid
 from typing import Any, TypedDict
 
 JsonObject = dict[str, Any]
@@ -64,3 +66,12 @@ class Collection(TypedDict, total=False):
     keywords: list[str]
     providers: list[JsonObject]
     summaries: JsonObject
+
+
+def new_etag() -> str:
+    """A value for ``_msft:etag``: a UUID of version 4 (RFC 9562), another one each time, and no secret.
+
+    The system's own source of random bits is asked once in each process, and not for each item: that takes longer than
+    to write its geometry. Python does so again in processes that are forked.
+    """
+    return str(uuid.UUID(int=random.getrandbits(128), version=4))

@@ -6,7 +6,6 @@ bytes. What cannot be decided from the line alone is left to the loader: `Open`.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -20,7 +19,7 @@ from graticule.ingestion.exchange.files import Line
 from graticule.ingestion.validation import check_contents, check_shape, is_sound
 from graticule.settings import Settings
 from graticule.stac.datetimes import now_us, rfc3339
-from graticule.stac.documents import Item, JsonObject
+from graticule.stac.documents import Item, JsonObject, new_etag
 from graticule.stac.links import stored_form
 from graticule.storage import ManagedHrefs
 
@@ -208,7 +207,7 @@ def _loaded_item(item: Item, collection_id: str) -> tuple[Item, tuple[str, ...]]
     if "_msft:ts" in added:
         document["_msft:ts"] = rfc3339(now_us())
     if "_msft:etag" in added:
-        document["_msft:etag"] = str(uuid.uuid4())
+        document["_msft:etag"] = new_etag()
     return document, added  # type: ignore[return-value]  # an Item with members of the server's own
 
 
@@ -217,6 +216,6 @@ def renewed(entry: Ready, stored: JsonObject) -> Ready:
     document: dict[str, Any] = {**entry.prepared.item}
     if document["_msft:etag"] != stored.get("_msft:etag"):
         return entry
-    document["_msft:ts"], document["_msft:etag"] = rfc3339(now_us()), str(uuid.uuid4())
+    document["_msft:ts"], document["_msft:etag"] = rfc3339(now_us()), new_etag()
     item: Item = document  # type: ignore[assignment]  # an Item with members of the server's own
     return entry._replace(prepared=prepare_item(item))
