@@ -187,6 +187,7 @@ async def test_another_writer_waits_for_few_batches(tmp_path: Path, monkeypatch:
 async def test_where_a_transaction_takes_long_the_next_ones_are_smaller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(loading, "_PATIENCE_SECONDS", 60.0)
     monkeypatch.setattr(loading, "BATCH", 20 * CHUNK)
     monkeypatch.setattr(loading, "_LEAST_BATCH", 2 * CHUNK)
     monkeypatch.setattr(loading, "_SECONDS", 0.0)

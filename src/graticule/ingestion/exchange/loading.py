@@ -62,6 +62,8 @@ BATCH_BYTES: Final = 30_000_000
 #: How long such a transaction is to take, seconds: where it takes longer, the next one has fewer items.
 _SECONDS: Final = 0.5
 _LEAST_BATCH: Final = 1_000
+#: And how long it is waited for more of its items: a source may be slow.
+_PATIENCE_SECONDS: Final = 2.0
 #: Transactions of so many items before the database is relieved: two are some 100 MB of SQLite's log.
 _BATCHES_BETWEEN_RELIEFS: Final = 2
 #: After so many items the catalog is tidied, and again whenever ten times as many are written.
@@ -287,11 +289,12 @@ class Loader:
             slices = _Slices(self, file, None, iter(found))
             while (piece := slices.next()) is not None:
                 await self._write_entries(file, piece.entries)
+                self._on_progress(self.tally)
 
     def _fit_batch(self, items: int, seconds: float) -> None:
         """A transaction of so many items took so long."""
         if seconds > _SECONDS:
-            self.batch = max(_LEAST_BATCH, int(items * _SECONDS / seconds))
+            self.batch = min(BATCH, max(_LEAST_BATCH, int(items * _SECONDS / seconds)))
         else:  # of few items it says little
             self.batch = min(BATCH, max(self.batch, 2 * items))
 
@@ -514,7 +517,10 @@ class _Slices:
     def _batches(self, line: Line, first: Batch) -> _Slice:
         """This one and those behind it, up to what one transaction takes."""
         piece, items, size = _Slice(batches=[first], offset=line.offset), len(first.ready), first.size
-        while items < self._loader.batch and size < BATCH_BYTES and (found := next(self._outcomes, None)) is not None:
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while items < self._loader.batch and size < BATCH_BYTES and time.monotonic() < until:
+            if (found := next(self._outcomes, None)) is None:
+                break
             line, outcome = found
             if isinstance(outcome, Batch):
                 piece.batches.append(outcome)
