@@ -53,7 +53,7 @@ _NETWORK_FILE_SYSTEMS: Final = frozenset(
 
 #: Rows that one statement adds: few sizes, so that prepared statements are used again, and large ones, because the
 #: driver takes Python's lock again after every row of `executemany`, and waits for busy threads each time.
-_ROWS_AT_ONCE: Final = (512, 64, 8, 1)
+_ROWS_AT_ONCE: Final = (64, 8, 1)
 
 
 @functools.lru_cache(maxsize=256)

@@ -199,7 +199,7 @@ def prepare_document(
 
 def _loaded_item(item: Item, collection_id: str) -> tuple[Item, tuple[str, ...]]:
     """The item as it is published, and the server members that were added to it."""
-    document: dict[str, Any] = stored_form(item)  # type: ignore[arg-type]
+    document: dict[str, Any] = stored_form(item)  # type: ignore[arg-type]  # a TypedDict is a plain dict
     document["collection"] = collection_id
     document.setdefault("stac_version", "1.0.0")
     document.setdefault("assets", {})
