@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from graticule.catalog.cells import NOWHERE, Box, box_of, cell_of
-from graticule.catalog.wholes import Facts, Kind, Share
+from graticule.catalog.wholes import Kind, Share
 from graticule.database import packed, plain
 from graticule.errors import StacValidationFailed
 from graticule.stac.datetimes import parse_instant
@@ -96,7 +96,7 @@ def prepare_item(item: Item, keys: Mapping[str, Kind] | None = None) -> Prepared
     properties = item["properties"]
     share = None
     if keys is not None:
-        share = Share.of(Facts.of_row(columns.box, columns.t, columns.te, properties, keys), keys)
+        share = Share.of_row(columns[4:8], columns.t, columns.te, properties, keys)
     return PreparedItem(columns, orjson.dumps(item), folded(fields_of(properties)), share, item)
 
 

@@ -103,15 +103,17 @@ class Facts:
 
     def dumps(self) -> bytes:
         """As JSON."""
-        return orjson.dumps([*(self.box or (None,) * 4), self.t, self.te, self.properties])
+        return _dumps(self.box or (None,) * 4, self.t, self.te, self.properties)
+
+
+def _dumps(corners: Iterable[int | None], t: int, te: int, properties: Mapping[str, Any]) -> bytes:
+    return orjson.dumps([*corners, t, te, properties])
 
 
 def _properties(properties: Mapping[str, Any], keys: Mapping[str, Kind]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for key, kind in keys.items():
-        value = properties.get(key)
-        if value is None:
-            continue
+    for key in [name for name in properties if name in keys]:
+        value, kind = properties[key], keys[key]
         if kind == "range":
             if _is_value(value) and not isinstance(value, bool):
                 found[key] = value
@@ -142,11 +144,14 @@ class Share(NamedTuple):
     ranged: tuple[tuple[str, Any], ...]
 
     @classmethod
-    def of(cls, facts: Facts, keys: Mapping[str, Kind]) -> Share:
-        """The share of these facts, which were taken by these keys."""
+    def of_row(
+        cls, corners: Iterable[int | None], t: int, te: int, properties: Mapping[str, Any], keys: Mapping[str, Kind]
+    ) -> Share:
+        """The share of an item: as `Facts.of_row`, with its box as four columns."""
+        found = _properties(properties, keys)
         counted: list[tuple[str, str]] = []
         ranged: list[tuple[str, Any]] = []
-        for pair in facts.properties.items():
+        for pair in found.items():
             key, values = pair
             if type(values) is not list:
                 ranged.append(pair)
@@ -154,7 +159,7 @@ class Share(NamedTuple):
                 counted.append((key, _text(values[0])))
             else:
                 counted += _counted_in(key, values)
-        return cls(keys, facts.dumps(), tuple(counted), tuple(ranged))
+        return cls(keys, _dumps(corners, t, te, found), tuple(counted), tuple(ranged))
 
 
 @dataclass(slots=True)

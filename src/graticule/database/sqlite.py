@@ -27,9 +27,10 @@ _BUSY_PAUSE_SECONDS: Final = 0.0001
 _PROGRESS_STEPS: Final = 50_000
 #: Bytes of a page, in new files: packed documents of 2 or 3 kB leave much of SQLite's own 4 kB empty.
 _PAGE_SIZE: Final = 8_192
-#: Pages in the log after which a commit copies them to the database: as many bytes as by SQLite's own number, and for
-#: bulk loads.
-_PAGES: Final = 500
+#: Pages in the log after which a commit copies them to the database (32 MB), and for bulk loads. A post of 100 items
+#: touches some 400, most of them pages of indexes that the next one touches again: by SQLite's own number every other
+#: commit would copy them, and sync the database's file beside the log.
+_PAGES: Final = 4_000
 _PAGES_IN_BULK: Final = 16_000
 #: Pages that a connection keeps in memory, kB. One that writes more of them in a transaction writes some twice.
 _CACHE_KB: Final = 16_000
@@ -176,6 +177,7 @@ class SqliteDatabase(Database):
         _patiently(raw, "PRAGMA journal_mode=WAL")  # the first one changes the file, and SQLite itself does not wait
         raw.execute("PRAGMA synchronous=FULL")  # an answer of 202 survives a power cut
         raw.execute("PRAGMA foreign_keys=ON")
+        raw.execute(f"PRAGMA wal_autocheckpoint={_PAGES}")
         raw.execute(f"PRAGMA cache_size=-{_CACHE_KB}")
         raw.execute("PRAGMA mmap_size=2147483648")
         raw.execute("PRAGMA temp_store=MEMORY")

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -66,8 +65,7 @@ SLICE_BYTES = 2_000_000
 COUNT_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
+class _Sent(NamedTuple):
     """A feature of a request: its place in the body, and one of three: it is wrong, ready, or waits for a worker."""
 
     seq: int

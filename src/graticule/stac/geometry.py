@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from graticule.errors import InvalidParameter
@@ -16,6 +19,9 @@ _MAX_LATITUDE: Final = 90.0
 MAX_POSITIONS: Final = 10_000
 #: Refuse documents whose nesting is no geometry any more.
 _MAX_DEPTH: Final = 8
+_POSITIONS: Final = frozenset({list, tuple})
+_NUMBERS: Final = frozenset({float, int})
+_FIRST_TWO: Final = itemgetter(slice(2))
 
 _WKB_TYPES: Final = {
     "Point": 1,
@@ -116,30 +122,31 @@ def _collect(code: int, members: list[bytes]) -> bytes:
 
 
 def _point(position: Sequence[Any], parts: list[Bounds]) -> bytes:
-    flat = _flatten([position])
-    parts.append(_bounds(flat))
+    flat, bounds = _flatten([position])
+    parts.append(bounds)
     return _HEADER.pack(1, 1) + struct.pack("<2d", *flat)
 
 
 def _line(positions: Sequence[Any], parts: list[Bounds]) -> bytes:
     if len(positions) < 2:
         raise ValueError("has a line of fewer than two positions")
-    flat = _flatten(positions)
-    parts.append(_bounds(flat))
+    flat, bounds = _flatten(positions)
+    parts.append(bounds)
     return _HEADER.pack(1, 2) + _pack(flat)
 
 
 def _polygon(rings: Sequence[Any], parts: list[Bounds]) -> bytes:
-    flats = []
+    flats, bounds = [], []
     for ring in rings:
-        flat = _flatten(_sequence(ring, "rings"))
+        flat, around = _flatten(_sequence(ring, "rings"))
         if flat[:2] != flat[-2:]:
             raise ValueError("has a ring that is not closed: its last position must repeat the first")
         if len(flat) < 8:
             raise ValueError("has a ring of fewer than four positions")
         flats.append(flat)
+        bounds.append(around)
     # A hole lies within the outer ring; where a document says otherwise, wider bounds still find every match.
-    parts.append(_bounds(flats[0] if len(flats) == 1 else [number for flat in flats for number in flat]))
+    parts.append(bounds[0] if len(bounds) == 1 else _around(bounds))
     return _HEADER.pack(1, 3) + _COUNT.pack(len(flats)) + b"".join(map(_pack, flats))
 
 
@@ -150,31 +157,46 @@ def _pack(flat: list[float]) -> bytes:
     return _COUNT.pack(len(flat) // 2) + struct.pack(f"<{len(flat)}d", *flat)
 
 
-def _flatten(positions: Sequence[Any]) -> list[float]:
-    """Longitude, latitude, longitude, … of checked positions."""
-    flat: list[float] = []
-    for position in positions:
-        if not isinstance(position, list | tuple) or len(position) < 2:
-            raise ValueError(f"has {str(position)[:60]} where a position [longitude, latitude] is expected")
-        x, y = position[0], position[1]
-        if type(x) not in (float, int) or type(y) not in (float, int):
-            raise ValueError(f"has the position {str(position)[:60]}, which is not made of numbers")
-        # Written so that NaN fails too.
-        if not (-_MAX_LONGITUDE < x < _MAX_LONGITUDE and -_MAX_LATITUDE <= y <= _MAX_LATITUDE):
-            raise ValueError(
-                f"has the position {str(position)[:60]}: longitude and latitude in degrees (WGS 84) are expected"
-            )
-        flat.append(x)
-        flat.append(y)
-    return flat
+def _flatten(positions: Sequence[Any]) -> tuple[list[float], Bounds]:
+    """Longitude, latitude, longitude, … of checked positions, and their bounds."""
+    if set(map(type, positions)) <= _POSITIONS:
+        flat: list[float] = list(chain.from_iterable(map(_FIRST_TWO, positions)))
+        if len(flat) == 2 * len(positions) and set(map(type, flat)) <= _NUMBERS:
+            xs, ys = flat[0::2], flat[1::2]
+            bounds = Bounds(min(xs), min(ys), max(xs), max(ys))
+            if _is_on_earth(bounds) and not math.isnan(sum(flat)):  # NaN hides from min and max
+                return flat, _narrow(bounds)
+    raise ValueError(next(filter(None, map(_fault_of, positions))))
 
 
-def _bounds(flat: list[float]) -> Bounds:
-    xs, ys = flat[0::2], flat[1::2]
-    bounds = Bounds(min(xs), min(ys), max(xs), max(ys))
+def _around(bounds: Sequence[Bounds]) -> Bounds:
+    wests, souths, easts, norths = zip(*bounds, strict=True)
+    return _narrow(Bounds(min(wests), min(souths), max(easts), max(norths)))
+
+
+def _narrow(bounds: Bounds) -> Bounds:
     if bounds.east - bounds.west > 360:
         raise ValueError("is wider than 360 degrees")
     return bounds
+
+
+def _is_on_earth(bounds: Bounds) -> bool:
+    """Written so that NaN fails too."""
+    west, south, east, north = bounds
+    return -_MAX_LONGITUDE < west <= east < _MAX_LONGITUDE and -_MAX_LATITUDE <= south <= north <= _MAX_LATITUDE
+
+
+def _fault_of(position: Any) -> str | None:
+    """What is wrong with a position."""
+    shown = str(position)[:60]
+    if type(position) not in _POSITIONS or len(position) < 2:
+        return f"has {shown} where a position [longitude, latitude] is expected"
+    x, y = position[0], position[1]
+    if type(x) not in _NUMBERS or type(y) not in _NUMBERS:
+        return f"has the position {shown}, which is not made of numbers"
+    if not _is_on_earth(Bounds(x, y, x, y)):
+        return f"has the position {shown}: longitude and latitude in degrees (WGS 84) are expected"
+    return None
 
 
 def _sequence(value: object, name: str) -> Sequence[Any]:

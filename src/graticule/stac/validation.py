@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ _VERSIONS: Final = {"1.0.": "1.0.0", "1.1.": "1.1.0"}
 _BUNDLED: Final = frozenset(_VERSIONS.values())
 #: What the schema wants of an Item in a collection, and the catalog adds.
 _COLLECTION_LINK: Final = {"rel": "collection", "href": "."}
+_NOT_BEFORE: Final = re.compile(r"\^\(\?!([a-z]+:)\)")
 _VERSIONED: Final = re.compile(r"(https://[^?#]+?)/v(\d+)\.(\d+)\.(\d+)/schema\.json")
 _LONGEST_SHOWN: Final = 60
 #: Faults that a schema says less well, by place and keyword; behind the value.
@@ -65,6 +66,18 @@ def keeps_core(item: Mapping[str, Any]) -> bool:
         return False
     published = {**item, "links": [*item["links"], _COLLECTION_LINK]}
     return bool(_validator(_ITEM.format(version)).is_valid(published))
+
+
+def keeps_all(item: Mapping[str, Any]) -> bool:
+    """Does an Item surely keep the rules of STAC and of all extensions that it names? False says nothing.
+
+    As `keeps_core`; it is False, too, where an extension is not known here in exactly this version.
+    """
+    named = item.get("stac_extensions")
+    if type(named) is not list or not all([isinstance(url, str) for url in named]):
+        return False
+    extensions = _validators(tuple(named))
+    return extensions is not None and keeps_core(item) and all([one.is_valid(item) for one in extensions])
 
 
 def core_faults(item: Mapping[str, Any]) -> list[Fault]:
@@ -197,7 +210,7 @@ def _documents() -> dict[str, JsonObject]:
         document = orjson.loads(text)
         # Ours are named by what they say; the others by where they lie, for the identity of one has a slip.
         url = document["$id"] if path.startswith("/graticule/") else f"https:/{path}"
-        found[url] = _relaxed(document, url)
+        found[url] = _quick(_relaxed(document, url))
     return found
 
 
@@ -223,9 +236,45 @@ def _relaxed(part: Any, url: str) -> Any:
     }
 
 
+def _quick(part: Any) -> Any:
+    """A schema that says the same in patterns that need no looking ahead, which takes three times as long.
+
+    Nearly every extension forbids members of its prefix that it does not know by way of ``^(?!prefix:)``, which is
+    asked of every member of every asset.
+    """
+    if isinstance(part, list):
+        return [_quick(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    quick = {name: _quick(value) for name, value in part.items()}
+    patterns = quick.get("patternProperties")
+    if isinstance(patterns, dict):
+        quick["patternProperties"] = {
+            _begins_otherwise(prefix[1]) if (prefix := _NOT_BEFORE.fullmatch(pattern)) else pattern: rule
+            for pattern, rule in patterns.items()
+        }
+    return quick
+
+
+def _begins_otherwise(prefix: str) -> str:
+    """A pattern of all texts that do not begin with this one: they end before it does, or differ from it somewhere."""
+    rest = ""
+    for sign in reversed(prefix):
+        rest = f"(?:$|[^{sign}]" + (f"|{sign}{rest})" if rest else ")")
+    return f"^{rest}"
+
+
 @cache
 def _registry() -> jsonschema_rs.Registry:
     return jsonschema_rs.Registry(list(_documents().items()), draft=jsonschema_rs.Draft7, retriever=_refuse)
+
+
+@lru_cache(maxsize=256)
+def _validators(urls: tuple[str, ...]) -> list[jsonschema_rs.Draft7Validator] | None:
+    """The validators of these extensions; None unless all of them are bundled."""
+    if any(url not in _documents() or not _VERSIONED.fullmatch(url) for url in urls):
+        return None
+    return [_validator(url) for url in urls]
 
 
 @cache

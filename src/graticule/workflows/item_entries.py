@@ -52,14 +52,10 @@ class ItemEntry:
 def add(tx: Connection, pk: int, items: Iterable[tuple[int, str | None, bytes | None]]) -> None:
     """Write down items as (sequence number, id, sealed document); None where nothing is left to do with it."""
     items = list(items)
-    tx.execute_many(
-        "INSERT INTO operation_items(operation, seq, item_id, state) VALUES(?, ?, ?, 'pending')",
-        [(pk, seq, item_id) for seq, item_id, _ in items],
-    )
-    tx.execute_many(
-        "INSERT INTO submissions(operation, seq, sealed) VALUES(?, ?, ?)",
-        [(pk, seq, sealed) for seq, _, sealed in items if sealed is not None],
-    )
+    entries = [(pk, seq, item_id, "pending") for seq, item_id, _ in items]
+    tx.insert("operation_items", ("operation", "seq", "item_id", "state"), entries)
+    documents = [(pk, seq, sealed) for seq, _, sealed in items if sealed is not None]
+    tx.insert("submissions", ("operation", "seq", "sealed"), documents)
 
 
 def add_succeeded(
@@ -69,10 +65,10 @@ def add_succeeded(
     if not items:
         return
     now = now_us()
-    tx.execute_many(
-        "INSERT INTO operation_items(operation, seq, item_id, state, finished, warnings)"
-        " VALUES(?, ?, ?, 'succeeded', ?, ?)",
-        [(pk, seq, item_id, now, _packed(warnings)) for seq, item_id, warnings in items],
+    tx.insert(
+        "operation_items",
+        ("operation", "seq", "item_id", "state", "finished", "warnings"),
+        [(pk, seq, item_id, "succeeded", now, _packed(warnings)) for seq, item_id, warnings in items],
     )
     tx.execute("UPDATE operations SET succeeded=succeeded+:count WHERE pk=:pk", {"count": len(items), "pk": pk})
     if (operation := journal.by_pk(tx, pk)) is not None:

@@ -124,7 +124,7 @@ def _shares(items: Sequence[PreparedItem], keys: dict[str, Kind]) -> list[Share]
             last, is_same = share.keys, share.keys == keys
         if share is None or not is_same:
             one = item.columns
-            share = Share.of(Facts.of_row(one.box, one.t, one.te, item.item["properties"], keys), keys)
+            share = Share.of_row(one[4:8], one.t, one.te, item.item["properties"], keys)
         found.append(share)
     return found
 
