@@ -2,8 +2,8 @@
 
 Rooms write plain functions of a `Connection` and hand them to `Database.write` or `Database.read`; the functions run
 on a thread of the database, so the event loop never waits for a disk. Everything that one function writes is one
-transaction. Functions that arrive while another commits share its commit (one fsync for all), each under a savepoint
-of its own: one that fails takes back only what it did itself.
+transaction. Functions that arrive while another commits share its commit (one fsync for all), all but the first under
+a savepoint: one that fails takes back only what it did itself.
 
 SQL texts name their parameters ``:name`` and keep to what SQLite and PostgreSQL both know; what differs between them
 is asked of the connection (`Connection.dialect`).
@@ -150,6 +150,11 @@ class Connection(ABC):
     @abstractmethod
     def in_transaction(self) -> bool:
         """False once the database has given up the whole transaction."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Has a statement failed, so that the transaction can only be taken back? On PostgreSQL alone."""
+        return False
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -359,7 +364,11 @@ class Database(ABC):
             connection = self._begin()
             until = time.monotonic() + _GROUP_SECONDS
             while work is not None:
-                self._run_in_savepoint(connection, work, done)
+                if done:
+                    self._run_in_savepoint(connection, work, done)
+                elif not self._run_first(connection, work, done):
+                    self._roll_back()
+                    connection = self._begin()
                 if time.monotonic() > until:
                     break
                 try:
@@ -382,6 +391,24 @@ class Database(ABC):
         for item, result in done:
             item.future.set_result(result)
         return stopping
+
+    @staticmethod
+    def _run_first(connection: Connection, work: _Work, done: list[tuple[_Work, Any]]) -> bool:
+        """As `_run_in_savepoint` where no other's work could be lost; False: the transaction has to be taken back.
+
+        Most groups are of one, and under a savepoint SQLite copies every page before it changes it.
+        """
+        if not work.future.set_running_or_notify_cancel():
+            return True
+        try:
+            result = work.function(connection)
+            if connection.has_failed:
+                connection.command("SAVEPOINT unit")  # refused, for the reason that is told below
+        except BaseException as exc:  # noqa: BLE001 - whatever it is, it belongs to those who wait for it
+            work.future.set_exception(exc)
+            return False
+        done.append((work, result))
+        return True
 
     @staticmethod
     def _run_in_savepoint(connection: Connection, work: _Work, done: list[tuple[_Work, Any]]) -> None:

@@ -193,6 +193,11 @@ class PostgresConnection(Connection):
         """See `Connection`."""
         return self.raw.info.transaction_status in _OPEN
 
+    @property
+    def has_failed(self) -> bool:
+        """See `Connection`."""
+        return self.raw.info.transaction_status == pq.TransactionStatus.INERROR
+
 
 _OPEN: Final = frozenset({pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR, pq.TransactionStatus.ACTIVE})
 
