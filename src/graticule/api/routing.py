@@ -123,7 +123,10 @@ class Call:
         Raises:
             InvalidRequestBody: it is not JSON.
         """
-        return read_json(await self.body(limit), "The request body")
+        document = read_json(await self.body(limit), "The request body")
+        # Kept until the answer is on its way: to free a large one takes as long as to read it.
+        self.request.state.document = document
+        return document
 
     async def json_object(self, limit: int | None = None) -> dict[str, Any]:
         """The body as a JSON object.

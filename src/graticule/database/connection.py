@@ -353,6 +353,7 @@ class Database(ABC):
             if work is None:
                 break
             stopping = self._write_group(work)
+            del work  # and what its function holds, now and not when the next one waits
 
     def _write_group(self, first: _Work) -> bool:
         """Run one group in one transaction; True when the end of the queue was met."""
