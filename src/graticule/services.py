@@ -6,12 +6,9 @@ The API and the worker are the same parts in two processes; the worker has those
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from graticule.access import (
@@ -25,16 +22,17 @@ from graticule.access import (
     open_managed_identity,
     open_tokens,
 )
-from graticule.catalog import Catalog, SqlCatalog
+from graticule.catalog import Catalog
 from graticule.configuration import Configuration, Indexing, forget_collection
-from graticule.database import Connection, Database, open_database
+from graticule.core import open_core
+from graticule.database import Connection, Database
 from graticule.errors import InternalIntermittentError
 from graticule.ingestion.backfilling import WordBackfill
 from graticule.ingestion.bulk import BulkIngestion, forget_ingestions
 from graticule.ingestion.bulk.jobs import TASKS as BULK_TASKS
 from graticule.ingestion.collection_assets import CollectionAssets
-from graticule.ingestion.refreshing import Refreshing, defer_refresh
-from graticule.ingestion.service import TASKS, Ingestion
+from graticule.ingestion.refreshing import Refreshing
+from graticule.ingestion.service import Ingestion
 from graticule.ingestion.updating import Updater
 from graticule.sealing import Sealer, open_sealer, prepare_data_dir
 from graticule.settings import Settings
@@ -42,7 +40,7 @@ from graticule.sources import Sources
 from graticule.storage import AssetStore, ManagedHrefs
 from graticule.tiler import Tiler, check_options
 from graticule.tiler.static_images import forget_images
-from graticule.workflows import Engine, Timing
+from graticule.workflows import Engine
 
 log = logging.getLogger(__name__)
 
@@ -90,27 +88,13 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
         prepare_data_dir(settings.data_dir)
         sealer = open_sealer(settings)
-        database = open_database(settings)
-        stack.callback(database.close)
-        lost_after = settings.worker_lost_after
-        engine = Engine(
-            database,
-            worker_name=f"{socket.gethostname()}-{os.getpid()}",
-            timing=Timing(heartbeat=lost_after / 3, stalled=lost_after),
-        )
-        catalog = SqlCatalog(
-            database,
-            strict_queryables=settings.strict_queryables,
-            search_timeout=settings.search_timeout,
-            page_bytes=settings.max_page_bytes,
-            on_stale=partial(defer_refresh, engine),
-        )
+        core = stack.enter_context(open_core(settings))
+        database, engine, catalog, hrefs = core.database, core.engine, core.catalog, core.hrefs
         indexing = Indexing(database=database, catalog=catalog, engine=engine)
         issuer = open_issuer(database, sealer, settings)
-        hrefs = ManagedHrefs(issuer.catalog_id.replace("-", ""))
         store = await _open_store(settings)
         updater = Updater(settings=settings, catalog=catalog, hrefs=hrefs)
-        engine.declare(*TASKS, *BULK_TASKS)
+        engine.declare(*BULK_TASKS)
         tiler = await stack.enter_async_context(
             Tiler(settings=settings, database=database, catalog=catalog, assets=store, hrefs=hrefs)
         )

@@ -14,7 +14,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from graticule.access.roles import Role
-from graticule.access.store import ensure_secret, ensure_state
+from graticule.access.store import catalog_id, ensure_secret
 from graticule.database import Database
 from graticule.sealing import Sealer
 from graticule.settings import Settings
@@ -105,9 +105,8 @@ def open_issuer(database: Database, sealer: Sealer, settings: Settings) -> Issue
     Raises:
         SealBroken: the key was sealed under another master key.
     """
-    catalog_id = ensure_state(database, "catalog-id", lambda: str(uuid.uuid4()))
     pem = ensure_secret(database, sealer, "signing-key", _new_private_key)
-    return Issuer(catalog_id, RSAKey.import_key(pem), settings.audience[0])
+    return Issuer(catalog_id(database), RSAKey.import_key(pem), settings.audience[0])
 
 
 def audience_name(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+import uuid
 from collections.abc import Callable
 
 from graticule.database import Connection, Database
@@ -29,6 +30,11 @@ def ensure_state(database: Database, name: str, make: Callable[[], str]) -> str:
         offered = make()
         value = database.write_now(lambda tx: _keep(tx, "access_state", name, offered))
     return value
+
+
+def catalog_id(database: Database) -> str:
+    """The UUID of the catalog in a database; on first use, in whichever process, it is made."""
+    return ensure_state(database, "catalog-id", lambda: str(uuid.uuid4()))
 
 
 def read_state(tx: Connection, name: str) -> str | None:

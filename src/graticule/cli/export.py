@@ -162,12 +162,12 @@ class _Job:
     async def run(self, *, as_json: bool) -> int:
         from graticule.cli.address import base_urls  # noqa: PLC0415 - not needed for `--help`
         from graticule.cli.progress import Display  # noqa: PLC0415
+        from graticule.core import open_core  # noqa: PLC0415
         from graticule.ingestion.exchange import Exporter  # noqa: PLC0415
-        from graticule.services import open_services  # noqa: PLC0415
 
         to_stdout = str(self.target) == "-"
-        async with open_services(self.settings) as services:
-            catalog = services.catalog
+        with open_core(self.settings) as core:
+            catalog = core.catalog
             records = await self._records(catalog)
             everything = sum([await catalog.item_count(record.id) for record in records])
             # How many a selection has is known at the end.
@@ -178,7 +178,7 @@ class _Job:
                 progress = _Progress(display, total)
                 base = (self.base_url or base_urls(self.settings)[0]).rstrip("/")
                 exporter = Exporter(
-                    catalog=catalog, hrefs=services.hrefs, base=base, select=self.select, on_items=progress.on_items
+                    catalog=catalog, hrefs=core.hrefs, base=base, select=self.select, on_items=progress.on_items
                 )
                 if not isinstance(self.target, Path):
                     return await self._to_pgstac(exporter, self.target, records, display, total)

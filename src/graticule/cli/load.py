@@ -108,17 +108,17 @@ def load(
 
     async def run(display: Display) -> Tally:
         from graticule.cli.address import base_urls  # noqa: PLC0415
+        from graticule.core import open_core  # noqa: PLC0415
         from graticule.ingestion.exchange import IfPresent, Loader  # noqa: PLC0415
-        from graticule.services import open_services  # noqa: PLC0415
 
-        async with open_services(settings) as services:
+        with open_core(settings) as core:
             loader = Loader(
                 settings=settings,
-                database=services.database,
-                catalog=services.catalog,
-                engine=services.engine,
-                hrefs=services.hrefs,
+                database=core.database,
+                catalog=core.catalog,
+                hrefs=core.hrefs,
                 bases=base_url or base_urls(settings),
+                sweep=core.sweep_soon,
                 if_present=IfPresent(on_conflict.value),
                 only=collection,
                 create=create,

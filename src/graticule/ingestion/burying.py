@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from graticule.catalog import CollectionRecord
 from graticule.database import Connection
 from graticule.storage import ManagedHrefs, ledger
-from graticule.workflows import AlreadyQueued, Engine
+
+if TYPE_CHECKING:
+    from graticule.workflows import Engine
 
 
 def defer_sweep(engine: Engine, tx: Connection) -> None:
     """Have a worker remove buried bytes soon; one such job waits at most."""
+    from graticule.workflows import AlreadyQueued  # noqa: PLC0415 - a load mostly has no jobs, and starts sooner without
+
     with suppress(AlreadyQueued):
         engine.defer(tx, "sweep", [{}], queueing_lock="sweep")
 

@@ -74,10 +74,10 @@ def keeps_all(item: Mapping[str, Any]) -> bool:
     As `keeps_core`; it is False, too, where an extension is not known here in exactly this version.
     """
     named = item.get("stac_extensions")
-    if type(named) is not list or not all([isinstance(url, str) for url in named]):
+    if type(named) is not list or not all(isinstance(url, str) for url in named):
         return False
     extensions = _validators(tuple(named))
-    return extensions is not None and keeps_core(item) and all([one.is_valid(item) for one in extensions])
+    return extensions is not None and keeps_core(item) and all(one.is_valid(item) for one in extensions)
 
 
 def core_faults(item: Mapping[str, Any]) -> list[Fault]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import orjson
 import pytest
 
 from graticule.database import Connection, Database, open_database
+from graticule.ingestion.burying import defer_sweep
 from graticule.ingestion.exchange import IfPresent, Loader, Refusal, Tally, find_files, helpers, loading
 from graticule.ingestion.exchange.files import Size
 from graticule.services import Services, open_services
@@ -73,7 +75,7 @@ def loader(services: Services, count: int, refusals: list[Refusal], rule: IfPres
         settings=services.settings,
         database=services.database,
         catalog=services.catalog,
-        engine=services.engine,
+        sweep=partial(defer_sweep, services.engine),
         hrefs=services.hrefs,
         bases=[],
         if_present=rule,

@@ -7,12 +7,14 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from graticule.ingestion.burying import defer_sweep
 from graticule.ingestion.exchange import Loader, Refusal, Tally, find_files, helpers
 from graticule.ingestion.exchange.files import Size, SourceFile
 from graticule.ingestion.exchange.helpers import Batch, Helpers
@@ -58,7 +60,7 @@ async def loaded(folder: Path, path: Path, count: int) -> tuple[Tally, list[tupl
             settings=services.settings,
             database=services.database,
             catalog=services.catalog,
-            engine=services.engine,
+            sweep=partial(defer_sweep, services.engine),
             hrefs=services.hrefs,
             bases=[BASE],
             create=True,

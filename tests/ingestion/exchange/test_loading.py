@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from graticule.database import Connection
 from graticule.errors import CollectionDoesNotExist, InvalidParameter
+from graticule.ingestion.burying import defer_sweep
 from graticule.ingestion.exchange import Exporter, IfPresent, Loader, Refusal, Tally, find_files, loading
 from graticule.services import Services, open_services
 from graticule.settings import Settings
@@ -46,7 +48,7 @@ def loader_of(services: Services, refusals: list[Refusal]) -> Load:
             settings=services.settings,
             database=services.database,
             catalog=services.catalog,
-            engine=services.engine,
+            sweep=partial(defer_sweep, services.engine),
             hrefs=services.hrefs,
             bases=[BASE],
             if_present=IfPresent(if_present),

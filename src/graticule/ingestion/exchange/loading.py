@@ -29,7 +29,7 @@ from graticule.errors import (
     NotFound,
     RequestError,
 )
-from graticule.ingestion.burying import bury_unnamed, defer_sweep
+from graticule.ingestion.burying import bury_unnamed
 from graticule.ingestion.exchange.files import Line, SourceFile
 from graticule.ingestion.exchange.helpers import Batch, Found, Helpers
 from graticule.ingestion.exchange.preparing import (
@@ -50,7 +50,6 @@ from graticule.stac.datetimes import now_us, rfc3339
 from graticule.stac.documents import JsonObject
 from graticule.stac.links import stored_form
 from graticule.storage import ManagedHrefs, ledger
-from graticule.workflows import Engine
 
 #: Items and bytes of lines that one transaction takes.
 SLICE: Final = 500
@@ -148,9 +147,9 @@ class Loader:
         settings: Settings,
         database: Database,
         catalog: Catalog,
-        engine: Engine,
         hrefs: ManagedHrefs,
         bases: Sequence[str],
+        sweep: Callable[[Connection], object],
         if_present: IfPresent = IfPresent.ERROR,
         only: str | None = None,
         create: bool = False,
@@ -164,9 +163,9 @@ class Loader:
             settings: limits of items.
             database: of the catalog.
             catalog: to load into.
-            engine: is asked to sweep the bytes that replaced items leave.
             hrefs: of the catalog.
             bases: base URLs under which the files name managed assets of this catalog.
+            sweep: has the bytes removed that replaced items leave.
             if_present: what becomes of documents that are there already with other contents.
             only: load only this collection; items that name none belong to it.
             create: make collections that items name and nobody has described.
@@ -177,7 +176,7 @@ class Loader:
         self._settings = settings
         self._database = database
         self._catalog = catalog
-        self._engine = engine
+        self._sweep = sweep
         self._hrefs = hrefs
         self._rules = Rules(settings, hrefs, tuple(bases), only)
         #: Of collections that were met.
@@ -335,7 +334,7 @@ class Loader:
                 for entry in outcome.replacing
             )
             if buried:
-                defer_sweep(self._engine, tx)
+                self._sweep(tx)
             return outcome
 
         # Looked at without the write lock first: a load that is done again finds most of its items unchanged.
@@ -419,7 +418,7 @@ class Loader:
             self._catalog.replace_collection(tx, collection_id, orjson.dumps(form))
             record = self._catalog.collection_in(tx, collection_id)
             if record is not None and bury_unnamed(tx, self._hrefs, record):
-                defer_sweep(self._engine, tx)
+                self._sweep(tx)
             return "collections"
 
         counter = await self._database.write(put)
@@ -483,6 +482,9 @@ class _Slices:
         self._loader = loader
         self._outcomes = outcomes
         self._held: Found | None = None
+        self._size = file.size
+        #: Where the batches end that were given out.
+        self._at = 0
 
     def next(self) -> _Slice | None:
         """The next slice; None at the end of the file."""
@@ -519,6 +521,9 @@ class _Slices:
         piece, items, size = _Slice(batches=[first], offset=line.offset), len(first.ready), first.size
         until = time.monotonic() + _PATIENCE_SECONDS
         while items < self._loader.batch and size < BATCH_BYTES and time.monotonic() < until:
+            # Towards the end no more than half of what is left: while the last ones are written, nobody helps.
+            if items >= _LEAST_BATCH and piece.offset - self._at >= self._size - piece.offset > 0:
+                break
             if (found := next(self._outcomes, None)) is None:
                 break
             line, outcome = found
@@ -531,6 +536,7 @@ class _Slices:
             if outcome is not None:  # it comes behind these
                 self._held = line, outcome
                 break
+        self._at = piece.offset
         return piece
 
 
