@@ -91,6 +91,21 @@ def test_one_that_fails_takes_back_only_its_own(notes: Database) -> None:
     assert texts(notes) == ["a", "b"]
 
 
+def test_the_first_of_a_group_that_fails_takes_back_only_its_own(notes: Database) -> None:
+    """It is the one that has no savepoint."""
+
+    def half(tx: Connection) -> None:
+        note("half")(tx)
+        note("bad")(tx)
+
+    bad, worse, good = group(notes, half, half, note("a"))
+    for future in (bad, worse):
+        with pytest.raises(sqlite3.IntegrityError):
+            future.result(30)
+    assert good.result(30) == 1
+    assert texts(notes) == ["a"]
+
+
 def test_an_inner_savepoint_takes_back_only_what_is_inside(notes: Database) -> None:
     def write(tx: Connection) -> None:
         note("kept")(tx)

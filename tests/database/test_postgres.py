@@ -108,6 +108,21 @@ def test_one_that_fails_takes_back_only_its_own(database: PostgresDatabase) -> N
     assert texts(database) == ["a", "b"]
 
 
+def test_the_first_of_a_group_that_fails_takes_back_only_its_own(database: PostgresDatabase) -> None:
+    """It is the one that has no savepoint."""
+
+    def half(tx: Connection) -> None:
+        note("half")(tx)
+        note("bad")(tx)
+
+    bad, worse, good = group(database, half, half, note("a"))
+    for future in (bad, worse):
+        with pytest.raises(psycopg.IntegrityError):
+            future.result(30)
+    assert good.result(30) == 1
+    assert texts(database) == ["a"]
+
+
 def test_an_inner_savepoint_takes_back_only_what_is_inside(database: PostgresDatabase) -> None:
     def write(tx: Connection) -> None:
         note("kept")(tx)

@@ -59,19 +59,19 @@ class Fault:
 def keeps_core(item: Mapping[str, Any]) -> bool:
     """Is this surely a valid Item? False where it names no version, or is of one that is not bundled exactly.
 
-    As `core_faults` it is judged as it would be published, but nothing is made up for members that it lacks.
+    As `core_faults` it is judged as it would be published, but of members that it lacks only its collection is made up.
     """
     version = item.get("stac_version")
     if not isinstance(version, str) or version not in _BUNDLED or type(item.get("links")) is not list:
         return False
-    published = {**item, "links": [*item["links"], _COLLECTION_LINK]}
+    published = {"collection": "collection", **item, "links": [*item["links"], _COLLECTION_LINK]}
     return bool(_validator(_ITEM.format(version)).is_valid(published))
 
 
 def keeps_all(item: Mapping[str, Any]) -> bool:
     """Does an Item surely keep the rules of STAC and of all extensions that it names? False says nothing.
 
-    As `keeps_core`; it is False, too, where an extension is not known here in exactly this version.
+    As `keeps_core`; it is False, too, where an extension is not known here.
     """
     named = item.get("stac_extensions")
     if type(named) is not list or not all(isinstance(url, str) for url in named):
@@ -271,10 +271,9 @@ def _registry() -> jsonschema_rs.Registry:
 
 @lru_cache(maxsize=256)
 def _validators(urls: tuple[str, ...]) -> list[jsonschema_rs.Draft7Validator] | None:
-    """The validators of these extensions; None unless all of them are bundled."""
-    if any(url not in _documents() or not _VERSIONED.fullmatch(url) for url in urls):
-        return None
-    return [_validator(url) for url in urls]
+    """The validators of these extensions, as `extension_faults` chooses them; None unless all of them are known."""
+    found = [schema for url in urls if (schema := bundled(url)) is not None]
+    return [_validator(schema) for schema in found] if len(found) == len(urls) else None
 
 
 @cache
