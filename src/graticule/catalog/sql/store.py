@@ -91,7 +91,7 @@ class SqlCatalog:
 
     async def collection(self, collection_id: str) -> CollectionRecord:
         """One collection. Raises NotFound, also when it is being deleted."""
-        return await self._database.read(lambda tx: self._visible(tx, collection_id))
+        return await self._database.look_up(lambda tx: self._visible(tx, collection_id))
 
     async def item(self, collection_id: str, item_id: str) -> bytes:
         """One item's document. Raises NotFound."""
