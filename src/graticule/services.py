@@ -34,7 +34,7 @@ from graticule.ingestion.collection_assets import CollectionAssets
 from graticule.ingestion.refreshing import Refreshing
 from graticule.ingestion.service import Ingestion
 from graticule.ingestion.updating import Updater
-from graticule.sealing import Sealer, open_sealer, prepare_data_dir
+from graticule.sealing import Sealer, open_sealer
 from graticule.settings import Settings
 from graticule.sources import Sources
 from graticule.storage import AssetStore, ManagedHrefs
@@ -86,9 +86,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         Unavailable: the database server does not answer at the moment.
     """
     async with AsyncExitStack() as stack:
-        prepare_data_dir(settings.data_dir)
-        sealer = open_sealer(settings)
         core = stack.enter_context(open_core(settings))
+        sealer = open_sealer(settings)
         database, engine, catalog, hrefs = core.database, core.engine, core.catalog, core.hrefs
         indexing = Indexing(database=database, catalog=catalog, engine=engine)
         issuer = open_issuer(database, sealer, settings)

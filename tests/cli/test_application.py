@@ -44,5 +44,15 @@ def test_importing_the_package_is_light(run: Run) -> None:
     assert run("-c", code, program=sys.executable).stdout == "[]\n"
 
 
+def test_a_load_imports_neither_services_nor_jobs(run: Run) -> None:
+    """It takes as long to start as to load some thousand items."""
+    heavy = ["graticule.services", "procrastinate", "psycopg", "starlette", "rasterio", "rio_tiler", "numpy", "aiohttp"]
+    code = (
+        "import sys, graticule.cli.progress, graticule.core, graticule.ingestion.exchange.loading;"
+        f" print([name for name in {heavy} if name in sys.modules])"
+    )
+    assert run("-c", code, program=sys.executable).stdout == "[]\n"
+
+
 def test_the_application_is_an_attribute_of_the_package() -> None:
     assert {command.name for command in cli.app.registered_commands} >= {"token", "env"}

@@ -186,13 +186,8 @@ async def test_another_writer_waits_for_few_batches(tmp_path: Path, monkeypatch:
     assert max(waited) <= 50 * CHUNK
 
 
-async def test_where_a_transaction_takes_long_the_next_ones_are_smaller(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loading, "_PATIENCE_SECONDS", 60.0)
-    monkeypatch.setattr(loading, "BATCH", 20 * CHUNK)
-    monkeypatch.setattr(loading, "_LEAST_BATCH", 2 * CHUNK)
-    monkeypatch.setattr(loading, "_SECONDS", 0.0)
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many items from helpers are written at once, as they are."""
     written: list[int] = []
     real = Loader._write_batches
 
@@ -201,7 +196,34 @@ async def test_where_a_transaction_takes_long_the_next_ones_are_smaller(
         await real(self, file, batches)
 
     monkeypatch.setattr(Loader, "_write_batches", counting)
+    return written
+
+
+async def test_where_a_transaction_takes_long_the_next_ones_are_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "_PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(loading, "BATCH", 20 * CHUNK)
+    monkeypatch.setattr(loading, "_LEAST_BATCH", 2 * CHUNK)
+    monkeypatch.setattr(loading, "_SECONDS", 0.0)
+    written = counted(monkeypatch)
     tally, _ = await load(tmp_path / "data", write(tmp_path / "all.ndjson", documents(1_000)), 2)
     assert tally.loaded == 1_000
     assert written[0] >= 20 * CHUNK
     assert max(written[2:-1]) < 4 * CHUNK
+
+
+async def test_towards_the_end_less_and_less_is_written_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "_PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(loading, "BATCH", 30 * CHUNK)
+    monkeypatch.setattr(loading, "_LEAST_BATCH", 2 * CHUNK)
+    written = counted(monkeypatch)
+    tally, _ = await load(tmp_path / "data", write(tmp_path / "all.ndjson", documents(1_000)), 2)
+    assert tally.loaded == 1_000
+    assert max(written) >= 25 * CHUNK
+    assert written[-1] <= 5 * CHUNK
+    left = [sum(written[number + 1 :]) for number in range(len(written))]
+    for items, after in zip(written[:-1], left, strict=False):
+        assert items <= after + 4 * CHUNK  # all but the last are at most half of what was left, to a chunk or two
