@@ -141,15 +141,17 @@ def check_contents(item: Item, settings: Settings, *, measured: bool = False, re
             f"{_name(item)} has {count} assets; at most {settings.max_item_assets} are allowed"
             " (GRATICULE_MAX_ITEM_ASSETS): split it."
         )
-    if (remarks or settings.validate_extensions == "fail") and schemas.keeps_all(item):
-        return []  # of all that follows, this is the quickest to find out
+    looked_for = ("warn", "fail") if remarks else ("fail",)
+    keeps = schemas.keeps_all if settings.validate_extensions in looked_for else schemas.keeps_core
+    if keeps(item):  # of all that follows, this is the quickest to find out
+        return []
     name = _name(item)
     _check_version(item.get("stac_version", "1.0.0"), name)
     _check_bbox(item, name)
     extensions: object = item.get("stac_extensions", [])
     if not isinstance(extensions, list) or not all(isinstance(entry, str) for entry in extensions):
         raise StacValidationFailed(f"{name}: 'stac_extensions' must be a list of URLs.")
-    return _check_schemas(item, name, settings, remarks=remarks)
+    return _check_schemas(item, name, settings, looked_for)
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------
@@ -266,9 +268,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _check_schemas(item: Item, name: str, settings: Settings, *, remarks: bool) -> list[Remark]:
-    """What the bundled schemas say; an extension that has none is only noted."""
-    looked_for = ("warn", "fail") if remarks else ("fail",)
+def _check_schemas(item: Item, name: str, settings: Settings, looked_for: Sequence[str]) -> list[Remark]:
+    """What the bundled schemas say, where the settings are one of these; an extension that has none is only noted."""
     found: list[Remark] = []
     faults = schemas.core_faults(item) if settings.validate_core in looked_for else []
     # Of an href that says nothing whoever would fetch it tells: InvalidAssetHref (errors.md).

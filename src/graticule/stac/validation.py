@@ -73,7 +73,7 @@ def keeps_all(item: Mapping[str, Any]) -> bool:
 
     As `keeps_core`; it is False, too, where an extension is not known here.
     """
-    named = item.get("stac_extensions")
+    named = item.get("stac_extensions", [])
     if type(named) is not list or not all(isinstance(url, str) for url in named):
         return False
     extensions = _validators(tuple(named))
