@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from graticule.database import Connection, Database, SqliteDatabase
 from graticule.database.postgres import PostgresDatabase
 from graticule.workflows import Attempt, Backoff, Engine, LeaseLost, Timing
@@ -45,20 +47,26 @@ def make_engine(database: Database, options: dict[str, Any]) -> Engine:
 
         await database.write(record)
 
-    @engine.task("publish when allowed")
-    async def publish_when_allowed(attempt: Attempt, n: int, flag: str) -> None:
-        await database.write(lambda tx: write_result(tx, attempt, n, "started"))
-        try:
-            while not Path(flag).exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
-                await asyncio.sleep(0.02)
-        except asyncio.CancelledError:  # even a task that will not stop is held off
-            if not options.get("stubborn"):
-                raise
+    async def publish_or_note(attempt: Attempt, n: int) -> None:
         try:
             await publish(attempt, n)
         except LeaseLost:
             await database.write(lambda tx: write_result(tx, attempt, n, "refused"))
             raise
+
+    @engine.task("publish when allowed")
+    async def publish_when_allowed(attempt: Attempt, n: int, flag: str) -> None:
+        await database.write(lambda tx: write_result(tx, attempt, n, "started"))
+        while True:
+            try:
+                while not Path(flag).exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
+                    await asyncio.sleep(0.02)
+                return await publish_or_note(attempt, n)
+            # Even a task that will not stop is held off, also where the server has ended the connection of a process
+            # that stood still within a transaction.
+            except (asyncio.CancelledError, psycopg.OperationalError):
+                if not options.get("stubborn"):
+                    raise
 
     return engine
 
