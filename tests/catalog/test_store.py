@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from graticule.catalog import Catalog, OnConflict, PreparedItem, SqlCatalog, prepare_item
+from graticule.catalog import Catalog, OnConflict, PreparedItems, SqlCatalog, prepare_item
 from graticule.database import Connection, Database
 from graticule.errors import (
     CollectionDoesNotExist,
@@ -429,8 +429,9 @@ async def test_real_items_come_out_byte_for_byte(
 def test_new_items_of_several_collections_are_added_at_once(
     store: Database, catalog: SqlCatalog, item_factory: ItemFactory, check_counts: Callable[[], None]
 ) -> None:
-    def prepared(collection: str, *names: str) -> list[PreparedItem]:
-        return [prepare_item(item_factory(name, {"title": f"Scene {name}"}, collection=collection)) for name in names]
+    def prepared(collection: str, *names: str) -> PreparedItems:
+        documents = [item_factory(name, {"title": f"Scene {name}"}, collection=collection) for name in names]
+        return PreparedItems.of([prepare_item(document) for document in documents])
 
     items = {"a": prepared("a", *map(str, range(20))), "b": prepared("b", "0", "x")}
     store.write_now(lambda tx: catalog.add_new_items(tx, items))
@@ -444,8 +445,9 @@ def test_of_new_items_none_is_added_if_one_is_not_new(
     store: Database, catalog: SqlCatalog, item_factory: ItemFactory, check_counts: Callable[[], None], names: tuple[str]
 ) -> None:
     def add(tx: Connection, *wanted: str) -> None:
-        groups = {"b": [prepare_item(item_factory("other", collection="b"))]} if len(wanted) > 1 else {}
-        catalog.add_new_items(tx, groups | {"a": [prepare_item(item_factory(name)) for name in wanted]})
+        other = PreparedItems.of([prepare_item(item_factory("other", collection="b"))])
+        these = PreparedItems.of([prepare_item(item_factory(name)) for name in wanted])
+        catalog.add_new_items(tx, ({"b": other} if len(wanted) > 1 else {}) | {"a": these})
 
     store.write_now(lambda tx: add(tx, "taken"))
     with pytest.raises(ItemAlreadyExists):
@@ -457,5 +459,6 @@ def test_of_new_items_none_is_added_if_one_is_not_new(
 
 
 def test_new_items_need_a_collection(store: Database, catalog: SqlCatalog, item_factory: ItemFactory) -> None:
+    items = {"nowhere": PreparedItems.of([prepare_item(item_factory())])}
     with pytest.raises(CollectionDoesNotExist):
-        store.write_now(lambda tx: catalog.add_new_items(tx, {"nowhere": [prepare_item(item_factory())]}))
+        store.write_now(lambda tx: catalog.add_new_items(tx, items))

@@ -12,10 +12,10 @@ import orjson
 import pytest
 
 from graticule.catalog import OnConflict, SqlCatalog, described, undescribed
-from graticule.catalog.cells import TURN
+from graticule.catalog.cells import TURN, Box
 from graticule.catalog.sql import wholes as sql_wholes
 from graticule.catalog.sql.wholes import refresh, waiting
-from graticule.catalog.wholes import Bounds, Facts, Whole, degrees, keys_of
+from graticule.catalog.wholes import Bounds, Facts, Kind, Summing, Sums, Whole, degrees, keys_of
 from graticule.database import Connection, Database
 from graticule.stac.documents import Item
 
@@ -404,6 +404,39 @@ def test_a_whole_survives_being_written() -> None:
     assert Whole.read(whole.dumps()) == whole
     facts = Facts(None, 5, 7, {"gsd": [1]})
     assert Facts.read(facts.dumps()) == facts
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_items_summed_up_at_once_are_those_added_one_by_one(parts: int) -> None:
+    rng = random.Random(parts)
+    keys: dict[str, Kind] = {"platform": "values", "gsd": "values", "cloud": "range", "mixed": "range"}
+    singly, at_once, sums = Whole(), Whole(), []
+    for _ in range(parts):
+        summing = Summing(keys)
+        for _ in range(20):
+            west, south, t = rng.randrange(-10, 10), rng.randrange(-9, 9), rng.randrange(100)
+            corners = (west, south, west + 3, south + 3) if rng.random() < 0.9 else (None,) * 4
+            properties = {
+                "platform": rng.choice(["a", "b", ["a", "b", "b"], None, {}]),
+                "gsd": rng.choice([10, 10.0, "10", True]),
+                "cloud": rng.random(),
+                "mixed": rng.choice([1, 7.5, "x", "y", [1]]),
+            }
+            columns = (0, t, t + 5, "id", *corners)
+            summing.add(columns, properties)
+            box = None if corners[0] is None else Box(*corners)
+            singly.add(Facts.of_row(box, t, t + 5, properties, keys))
+        sums.append(summing.sums())
+    joined = Sums.joined(sums)
+    assert joined is not None
+    at_once.add_sums(joined)
+    assert orjson.loads(at_once.dumps()) == orjson.loads(singly.dumps())
+    assert len(joined.facts) == 20 * parts
+
+
+def test_sums_by_different_keys_are_not_joined() -> None:
+    by: list[dict[str, Kind]] = [{"gsd": "values"}, {"gsd": "range"}]
+    assert Sums.joined([Summing(keys).sums() for keys in by]) is None
 
 
 def test_very_many_places_are_joined_over_the_narrowest_gaps() -> None:

@@ -6,7 +6,7 @@ Entry points: `Catalog` (the promise), `SqlCatalog` (keeps it), `check_searchabl
 
 from graticule.catalog.base import Catalog, CollectionRecord, IndexProgress, ItemPage, OnConflict
 from graticule.catalog.describing import described, undescribed
-from graticule.catalog.searchable import PreparedItem, check_searchable, prepare_item
+from graticule.catalog.searchable import PreparedItem, PreparedItems, check_searchable, prepare_item
 from graticule.catalog.sql.store import SqlCatalog
 from graticule.catalog.values import BUILT_IN
 
@@ -18,6 +18,7 @@ __all__ = [
     "ItemPage",
     "OnConflict",
     "PreparedItem",
+    "PreparedItems",
     "SqlCatalog",
     "check_searchable",
     "described",

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from graticule.catalog.aggregating import Aggregation
-from graticule.catalog.searchable import PreparedItem
+from graticule.catalog.searchable import PreparedItem, PreparedItems
 from graticule.database import Connection
 from graticule.stac.aggregation import AggregationRequest
 from graticule.stac.documents import Item
@@ -160,7 +160,7 @@ class Catalog(Protocol):
         """
         ...
 
-    def add_new_items(self, tx: Connection, items: Mapping[str, Sequence[PreparedItem]]) -> None:
+    def add_new_items(self, tx: Connection, items: Mapping[str, PreparedItems]) -> None:
         """Add items, given by collection, whose ids are most probably free: for bulk loads, nothing is looked up.
 
         When it raises, some may be written: let the error leave the unit of work, which takes them back.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from graticule.catalog.cells import NOWHERE, Box, box_of, cell_of
-from graticule.catalog.wholes import Kind, Share
-from graticule.database import packed, plain
+from graticule.catalog.wholes import Kind, Summing, Sums
+from graticule.database import plain
 from graticule.errors import StacValidationFailed
 from graticule.stac.datetimes import parse_instant
 from graticule.stac.documents import Item
@@ -45,24 +45,20 @@ class Searchable(NamedTuple):
 class PreparedItem:
     """An item with all the work done that needs no database."""
 
-    __slots__ = ("_item", "body", "columns", "share", "text")
+    __slots__ = ("_item", "body", "columns", "text")
 
-    def __init__(
-        self, columns: Searchable, body: bytes, text: str, share: Share | None = None, item: Item | None = None
-    ) -> None:
+    def __init__(self, columns: Searchable, body: bytes, text: str, item: Item | None = None) -> None:
         """Take the parts.
 
         Args:
             columns: what is searched.
             body: its JSON, as it is or packed (`graticule.database.packing`).
             text: its words as they are searched, `free_text.folded`.
-            share: what it adds to the whole of its collection, where that was worked out already.
             item: what it was made from, where that is at hand.
         """
         self.columns = columns
         self.body = body
         self.text = text
-        self.share = share
         self._item = item
 
     @property
@@ -77,27 +73,84 @@ class PreparedItem:
             self._item = orjson.loads(self.doc)
         return self._item
 
-    def let_go(self, *, pack: bool) -> None:
-        """Drop what it was made from: that takes several times the memory of its JSON, and is seldom read again."""
-        self._item = None
-        if pack:
-            self.body = packed(self.body)
+
+class PreparedItems:
+    """Items of one collection, column by column: this way many are sent and written with the least work for each."""
+
+    __slots__ = ("_singly", "bodies", "columns", "prepared_sums", "texts")
+
+    def __init__(
+        self,
+        columns: Sequence[tuple[Any, ...]],
+        bodies: Sequence[bytes],
+        texts: Sequence[str],
+        *,
+        sums: Sums | None = None,
+        singly: Sequence[PreparedItem] | None = None,
+    ) -> None:
+        """Take the parts, as of `PreparedItem`.
+
+        Args:
+            columns: of every item, `Searchable` or a plain tuple of the same.
+            bodies: the documents.
+            texts: the words.
+            sums: what they add to the whole of their collection, where that was worked out already.
+            singly: the same ones.
+        """
+        self.columns = columns
+        self.bodies = bodies
+        self.texts = texts
+        self.prepared_sums = sums
+        self._singly = singly
+
+    @classmethod
+    def of(cls, items: Sequence[PreparedItem]) -> PreparedItems:
+        """These."""
+        columns, bodies, texts = zip(*[(one.columns, one.body, one.text) for one in items], strict=True)
+        return cls(columns, bodies, texts, singly=items)
+
+    @classmethod
+    def joined(cls, parts: Sequence[PreparedItems]) -> PreparedItems:
+        """Those of several batches."""
+        if len(parts) == 1:
+            return parts[0]
+        sums = [part.prepared_sums for part in parts if part.prepared_sums is not None]
+        return cls(
+            [one for part in parts for one in part.columns],
+            [one for part in parts for one in part.bodies],
+            [one for part in parts for one in part.texts],
+            sums=Sums.joined(sums) if len(sums) == len(parts) else None,
+        )
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.columns)
+
+    def singly(self) -> Sequence[PreparedItem]:
+        """One by one."""
+        if self._singly is None:
+            rows = zip(self.columns, self.bodies, self.texts, strict=True)
+            self._singly = [PreparedItem(Searchable._make(columns), body, text) for columns, body, text in rows]
+        return self._singly
+
+    def sums(self, keys: Mapping[str, Kind]) -> Sums:
+        """What they add to the whole of a collection that sums up these properties."""
+        if self.prepared_sums is None or self.prepared_sums.keys != keys:
+            summing = Summing(keys)
+            for one in self.singly():
+                summing.add(one.columns, one.item["properties"])
+            self.prepared_sums = summing.sums()
+        return self.prepared_sums
 
 
-def prepare_item(item: Item, keys: Mapping[str, Kind] | None = None) -> PreparedItem:
+def prepare_item(item: Item) -> PreparedItem:
     """Prepare an item for `Catalog.put_items`, outside the transaction: that is a third of the work of writing it.
-
-    With `keys`, the properties that its collection sums up as far as that is known, its share in them is prepared too.
 
     Raises:
         StacValidationFailed: as `check_searchable`.
     """
     columns = searchable(item)
-    properties = item["properties"]
-    share = None
-    if keys is not None:
-        share = Share.of_row(columns[4:8], columns.t, columns.te, properties, keys)
-    return PreparedItem(columns, orjson.dumps(item), folded(fields_of(properties)), share, item)
+    return PreparedItem(columns, orjson.dumps(item), folded(fields_of(item["properties"])), item)
 
 
 def check_searchable(item: Item) -> None:

@@ -7,13 +7,13 @@ item holds it, so the removal of an item that touches one is reported (`Whole.re
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntFlag
 from functools import lru_cache
-from itertools import chain, pairwise
-from typing import Any, Final, Literal, NamedTuple
+from itertools import pairwise
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -131,37 +131,6 @@ def _is_value(value: object) -> bool:
     return math.isfinite(value) if isinstance(value, float) else isinstance(value, int)
 
 
-class Share(NamedTuple):
-    """The `Facts` of an item in the form in which many are added at once."""
-
-    #: The keys by which they were taken from the properties.
-    keys: Mapping[str, Kind]
-    #: `Facts.dumps`.
-    stored: bytes
-    #: Values that are counted: (property, JSON of the value). Most items of a collection have the same ones.
-    counted: tuple[tuple[str, str], ...]
-    #: Values that ranges have to hold.
-    ranged: tuple[tuple[str, Any], ...]
-
-    @classmethod
-    def of_row(
-        cls, corners: Iterable[int | None], t: int, te: int, properties: Mapping[str, Any], keys: Mapping[str, Kind]
-    ) -> Share:
-        """The share of an item: as `Facts.of_row`, with its box as four columns."""
-        found = _properties(properties, keys)
-        counted: list[tuple[str, str]] = []
-        ranged: list[tuple[str, Any]] = []
-        for pair in found.items():
-            key, values = pair
-            if type(values) is not list:
-                ranged.append(pair)
-            elif len(values) == 1:
-                counted.append((key, _text(values[0])))
-            else:
-                counted += _counted_in(key, values)
-        return cls(keys, _dumps(corners, t, te, found), tuple(counted), tuple(ranged))
-
-
 @dataclass(slots=True)
 class Bounds:
     """The part of a whole that only grows: its place, its time, and the ranges of properties."""
@@ -180,34 +149,23 @@ class Bounds:
         box = facts.box
         if box is not None:
             self.south, self.north = _least(self.south, box.y0), _greatest(self.north, box.y1)
-            self._cover(box.x0, box.x1 - box.x0)
+            self.cover(box.x0, box.x1 - box.x0)
         self.begin, self.end = _least(self.begin, facts.t), _greatest(self.end, facts.te)
         for key, value in facts.properties.items():
             if not isinstance(value, list):
                 self._stretch(key, value)
 
-    def add_shares(self, boxes: Sequence[Sequence[Any]], begin: int, end: int, shares: Iterable[Share]) -> None:
-        """Widen by items at once: the corners of their boxes, the earliest begin and the latest end, their shares."""
-        if boxes:
-            self.south = _least(self.south, min([box[1] for box in boxes]))
-            self.north = _greatest(self.north, max([box[3] for box in boxes]))
-            for box in boxes:
-                self._cover(box[0], box[2] - box[0])
-        self.begin, self.end = _least(self.begin, begin), _greatest(self.end, end)
-        values: dict[str, list[Any]] = {}
-        for share in shares:
-            for key, value in share.ranged:
-                values.setdefault(key, []).append(value)
-        for key, those in values.items():
-            # Texts and numbers do not compare; of one kind, two are as good as all.
-            is_one_kind = len({isinstance(value, str) for value in those}) == 1
-            for value in (min(those), max(those)) if is_one_kind else those:
+    def add_sums(self, sums: Sums) -> None:
+        """Widen by many items."""
+        self.join(sums.bounds)
+        for key, values in sums.ranged.items():
+            for value in values:
                 self._stretch(key, value)
 
     def join(self, other: Bounds) -> None:
         """Widen by other bounds."""
         for west, width in other.spans:
-            self._cover(west, width)
+            self.cover(west, width)
         self.south, self.begin = _least(self.south, other.south), _least(self.begin, other.begin)
         self.north, self.end = _greatest(self.north, other.north), _greatest(self.end, other.end)
         for key, ends in other.ranges.items():
@@ -258,7 +216,8 @@ class Bounds:
         bounds.spans = [(west, width) for west, width in bounds.spans]
         return bounds
 
-    def _cover(self, west: int, width: int) -> None:
+    def cover(self, west: int, width: int) -> None:
+        """Widen by longitudes."""
         for start, have in self.spans:  # the usual case, once a collection has some items
             if (west - start) % TURN + width <= have:
                 return
@@ -288,10 +247,11 @@ class Whole:
         self.bounds.add(facts)
         self._count(_counted(facts), 1)
 
-    def count_shares(self, shares: Sequence[Share]) -> None:
-        """Items were added: their number and their values. Their bounds are for `Bounds.add_shares`."""
-        self.n += len(shares)
-        for pair, times in Counter(chain.from_iterable([share.counted for share in shares])).items():
+    def add_sums(self, sums: Sums) -> None:
+        """Many items were added."""
+        self.n += len(sums.facts)
+        self.bounds.add_sums(sums)
+        for pair, times in sums.counted.items():
             self._count((pair,), times)
 
     def _count(self, counted: Iterable[tuple[str, str]], times: int) -> None:
@@ -325,6 +285,84 @@ class Whole:
         """What `dumps` wrote."""
         members = orjson.loads(stored)
         return cls(members.get("n", 0), Bounds.read(members), members.get("values", {}))
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What many items of a collection add to the whole of it."""
+
+    #: The keys by which they were taken from the properties.
+    keys: Mapping[str, Kind]
+    #: Of every item, `Facts.dumps`.
+    facts: list[bytes]
+    #: Without ranges of properties: what those have to hold is `ranged`.
+    bounds: Bounds
+    #: How many items have a value: by property and JSON of the value.
+    counted: Mapping[tuple[str, str], int]
+    ranged: Mapping[str, Sequence[Any]]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Sums]) -> Sums | None:
+        """Those of several batches; None if they were taken by different keys."""
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        if any(part.keys != first.keys for part in parts):
+            return None
+        bounds, counted, ranged = Bounds(), Counter[tuple[str, str]](), defaultdict[str, list[Any]](list)
+        for part in parts:
+            bounds.join(part.bounds)
+            counted.update(part.counted)
+            for key, values in part.ranged.items():
+                ranged[key] += values
+        return cls(first.keys, [fact for part in parts for fact in part.facts], bounds, counted, ranged)
+
+
+class Summing:
+    """Sums up items, one after the other."""
+
+    def __init__(self, keys: Mapping[str, Kind]) -> None:
+        """`keys`: the properties that their collection sums up."""
+        self._keys = keys
+        self._facts: list[bytes] = []
+        self._boxes: list[list[int]] = []
+        self._times: list[tuple[int, int]] = []
+        self._counted: list[tuple[str, str]] = []
+        self._ranged: defaultdict[str, list[Any]] = defaultdict(list)
+
+    def add(self, columns: tuple[Any, ...], properties: Mapping[str, Any]) -> None:
+        """Add an item: its columns (`searchable.Searchable`) and its properties."""
+        _, t, te, _, *corners = columns[:8]
+        found = _properties(properties, self._keys)
+        for key, values in found.items():
+            if type(values) is not list:
+                self._ranged[key].append(values)
+            elif len(values) == 1:
+                self._counted.append((key, _text(values[0])))
+            else:
+                self._counted += _counted_in(key, values)
+        self._facts.append(_dumps(corners, t, te, found))
+        self._times.append((t, te))
+        if corners[0] is not None:
+            self._boxes.append(corners)
+
+    def sums(self) -> Sums:
+        """Of what was added."""
+        bounds = Bounds()
+        for x0, _, x1, _ in self._boxes:
+            bounds.cover(x0, x1 - x0)
+        if self._boxes:
+            bounds.south, bounds.north = min([box[1] for box in self._boxes]), max([box[3] for box in self._boxes])
+        if self._times:
+            bounds.begin, bounds.end = min([t for t, _ in self._times]), max([te for _, te in self._times])
+        ranged = {key: _ends(values) for key, values in self._ranged.items()}
+        return Sums(self._keys, self._facts, bounds, dict(Counter(self._counted)), ranged)
+
+
+def _ends(values: list[Any]) -> list[Any]:
+    """Least and greatest; all of them where they are texts and numbers, which do not compare."""
+    is_one_kind = len({isinstance(value, str) for value in values}) == 1
+    return [min(values), max(values)] if is_one_kind else values
 
 
 def degrees(value: int) -> float:

@@ -192,7 +192,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     real = Loader._write_batches
 
     async def counting(self: Loader, file: Any, batches: Any) -> None:
-        written.append(sum(len(batch.ready) for batch in batches))
+        written.append(sum(batch.items for batch in batches))
         await real(self, file, batches)
 
     monkeypatch.setattr(Loader, "_write_batches", counting)

@@ -105,7 +105,7 @@ def test_helpers_prepare_most_of_a_large_file(tmp_path: Path) -> None:
     here = [outcome for outcome in found if isinstance(outcome, Ready)]
     batches = [outcome for outcome in found if isinstance(outcome, Batch)]
     assert (len(here), len(here) + len(batches)) == (3, len(found))
-    helped = [ready for batch in batches for ready in batch.ready]
+    helped = [ready for batch in batches for ready in batch.ready()]
     assert len(helped) == 47
     # An item from a helper comes as bytes, and is read again when somebody asks for it.
     assert helped[0].prepared._item is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from graticule.catalog.searchable import PreparedItem
+from graticule.catalog.searchable import PreparedItems
 from graticule.catalog.sql.dialects import Dialect
 from graticule.catalog.sql.queryables import ValuesAndWords
 from graticule.catalog.sql.wholes import Wholes
@@ -20,9 +20,7 @@ from graticule.database import Connection
 class Companion(Protocol):
     """One table, or a few, that follow the items of a collection."""
 
-    def added(
-        self, tx: Connection, dialect: Dialect, coll: int, pks: Sequence[int], items: Sequence[PreparedItem]
-    ) -> None:
+    def added(self, tx: Connection, dialect: Dialect, coll: int, pks: Sequence[int], items: PreparedItems) -> None:
         """These items were added under these keys."""
         ...
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import orjson
 
 from graticule.catalog.base import IndexProgress
-from graticule.catalog.searchable import PreparedItem
+from graticule.catalog.searchable import PreparedItems
 from graticule.catalog.sql import words
 from graticule.catalog.sql.dialects import Dialect
 from graticule.catalog.values import BUILT_IN, UNFIT, values_of
@@ -211,14 +211,13 @@ class ValuesAndWords:
     A collection without an index costs a look per batch.
     """
 
-    def added(
-        self, tx: Connection, dialect: Dialect, coll: int, pks: Sequence[int], items: Sequence[PreparedItem]
-    ) -> None:
+    def added(self, tx: Connection, dialect: Dialect, coll: int, pks: Sequence[int], items: PreparedItems) -> None:
         """See `Companion`."""
         del dialect
         names = indexed_names(tx, coll)
         if names:
-            given = ((pk, one.columns.t, one.columns.id, one.item) for pk, one in zip(pks, items, strict=True))
+            single = zip(pks, items.singly(), strict=True)
+            given = ((pk, one.columns.t, one.columns.id, one.item) for pk, one in single)
             _insert(tx, coll, names, given)
         words.add(tx, coll, pks, items, names.values())
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from graticule.catalog.aggregating import Aggregation
 from graticule.catalog.base import CollectionRecord, IndexProgress, ItemPage, OnConflict
-from graticule.catalog.searchable import PreparedItem, prepare_item
+from graticule.catalog.searchable import PreparedItem, PreparedItems, prepare_item
 from graticule.catalog.sql import queryables, sampling
 from graticule.catalog.sql.companions import COMPANIONS
 from graticule.catalog.sql.dialects import dialect_of
@@ -270,7 +270,7 @@ class SqlCatalog:
         ItemWriter(tx, self._dialect, coll, collection_id).put(prepared, on_conflict)
         self._tell(tx, coll, collection_id)
 
-    def add_new_items(self, tx: Connection, items: Mapping[str, Sequence[PreparedItem]]) -> None:
+    def add_new_items(self, tx: Connection, items: Mapping[str, PreparedItems]) -> None:
         """Add items of several collections whose ids are probably free; see `Catalog.add_new_items`."""
         colls = {collection_id: self._writable(tx, collection_id) for collection_id in items}
         add_new(tx, self._dialect, [(colls[collection_id], group) for collection_id, group in items.items()])

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Final, TypeVar
 
 import orjson
 
 from graticule.catalog.cells import Box
-from graticule.catalog.searchable import PreparedItem
+from graticule.catalog.searchable import PreparedItems
 from graticule.catalog.sql.dialects import Dialect
-from graticule.catalog.wholes import Bounds, Facts, Kind, Share, Stale, Whole, keys_of
+from graticule.catalog.wholes import Bounds, Facts, Kind, Stale, Sums, Whole, keys_of
 from graticule.database import Connection, Database
 
 T = TypeVar("T")
@@ -57,14 +58,10 @@ class _Row:
         if self.since is not None:
             self.since.add(facts)
 
-    def added_at_once(self, items: Sequence[PreparedItem], shares: Sequence[Share]) -> None:
-        columns = [item.columns for item in items]
-        boxes = [one[4:8] for one in columns if one.wkb is not None]
-        begin, end = min([one.t for one in columns]), max([one.te for one in columns])
-        self.whole.count_shares(shares)
-        self.whole.bounds.add_shares(boxes, begin, end, shares)
+    def added_sums(self, sums: Sums) -> None:
+        self.whole.add_sums(sums)
         if self.since is not None:
-            self.since.add_shares(boxes, begin, end, shares)
+            self.since.add_sums(sums)
 
     def removed(self, facts: Facts) -> None:
         self.stale |= self.whole.remove(facts)
@@ -89,15 +86,12 @@ class _Row:
 class Wholes:
     """The `Companion` that keeps facts and wholes."""
 
-    def added(
-        self, tx: Connection, _dialect: Dialect, coll: int, pks: Sequence[int], items: Sequence[PreparedItem]
-    ) -> None:
+    def added(self, tx: Connection, _dialect: Dialect, coll: int, pks: Sequence[int], items: PreparedItems) -> None:
         """Widen the whole."""
         row = _row(tx, coll)
-        shares = _shares(items, row.keys)
-        row.added_at_once(items, shares)
-        facts = [(coll, pk, share.stored) for pk, share in zip(pks, shares, strict=True)]
-        tx.insert("item_facts", ("coll", "pk", "facts"), facts)
+        sums = items.sums(row.keys)
+        row.added_sums(sums)
+        tx.insert("item_facts", ("coll", "pk", "facts"), list(zip(repeat(coll), pks, sums.facts, strict=False)))
         row.write(tx)
 
     def removed(self, tx: Connection, dialect: Dialect, coll: int, pks: Sequence[int]) -> None:
@@ -113,20 +107,6 @@ class Wholes:
         """Nothing is left of the collection."""
         for table in ("item_facts", "collection_facts"):
             tx.execute(f"DELETE FROM {table} WHERE coll = :coll", {"coll": coll})
-
-
-def _shares(items: Sequence[PreparedItem], keys: dict[str, Kind]) -> list[Share]:
-    """What was prepared, or if that was done by other keys, the same by these."""
-    found, last, is_same = [], None, False
-    for item in items:
-        share = item.share
-        if share is not None and share.keys is not last:
-            last, is_same = share.keys, share.keys == keys
-        if share is None or not is_same:
-            one = item.columns
-            share = Share.of_row(one[4:8], one.t, one.te, item.item["properties"], keys)
-        found.append(share)
-    return found
 
 
 def _row(tx: Connection, coll: int) -> _Row:

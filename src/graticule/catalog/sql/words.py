@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from graticule.catalog.searchable import PreparedItem
+from graticule.catalog.searchable import PreparedItems
 from graticule.catalog.sql.dialects import Dialect
 from graticule.catalog.values import texts_of
 from graticule.database import Connection
@@ -33,15 +33,12 @@ def text_under(item: Mapping[str, Any], names: Collection[str]) -> str:
     return folded(text for name in sorted(names) for text in texts_of(item, name))
 
 
-def add(
-    tx: Connection, coll: int, pks: Sequence[int], items: Sequence[PreparedItem], names: Collection[str] = ()
-) -> None:
+def add(tx: Connection, coll: int, pks: Sequence[int], items: PreparedItems, names: Collection[str] = ()) -> None:
     """Keep the words of items that were added. Items without text cost nothing."""
-    texts = [
-        (pk, item.text + text_under(item.item, names) if names else item.text)
-        for pk, item in zip(pks, items, strict=True)
-    ]
-    _insert(tx, coll, [(pk, text) for pk, text in texts if text])
+    texts = items.texts
+    if names:
+        texts = [one.text + text_under(one.item, names) for one in items.singly()]
+    _insert(tx, coll, [(pk, text) for pk, text in zip(pks, texts, strict=True) if text])
 
 
 def remove(tx: Connection, dialect: Dialect, coll: int, pks: Sequence[int]) -> None:

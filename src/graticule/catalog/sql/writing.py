@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from graticule.catalog.base import OnConflict
 from graticule.catalog.cells import NOWHERE, level_of
-from graticule.catalog.searchable import PreparedItem, Searchable
+from graticule.catalog.searchable import PreparedItem, PreparedItems
 from graticule.catalog.sql.companions import COMPANIONS
 from graticule.catalog.sql.dialects import Dialect
 from graticule.database import Connection, is_duplicate
@@ -78,10 +79,10 @@ class ItemWriter:
 
     def _insert(self, items: Sequence[PreparedItem]) -> None:
         if items:
-            _insert(self._tx, self._dialect, [(self._coll, items)])
+            _insert(self._tx, self._dialect, [(self._coll, PreparedItems.of(items))])
 
 
-def add_new(tx: Connection, dialect: Dialect, groups: Sequence[tuple[int, Sequence[PreparedItem]]]) -> None:
+def add_new(tx: Connection, dialect: Dialect, groups: Sequence[tuple[int, PreparedItems]]) -> None:
     """Add items, given by the numbers of their collections, without a look whether their ids are free.
 
     Raises:
@@ -95,29 +96,31 @@ def add_new(tx: Connection, dialect: Dialect, groups: Sequence[tuple[int, Sequen
         raise ItemAlreadyExists("One of these items already exists.") from exc
 
 
-def _insert(tx: Connection, dialect: Dialect, groups: Sequence[tuple[int, Sequence[PreparedItem]]]) -> None:
+def _insert(tx: Connection, dialect: Dialect, groups: Sequence[tuple[int, PreparedItems]]) -> None:
     pks = dialect.new_keys(tx, sum(len(items) for _, items in groups))
     numbered, begin = [], 0
     for coll, items in groups:
         numbered.append((coll, pks[begin : begin + len(items)], items))
         begin += len(items)
-    rows = [(pk, coll, *item.columns) for coll, keys, items in numbered for pk, item in zip(keys, items, strict=True)]
+    rows = [
+        (pk, coll, *columns) for coll, keys, items in numbered for pk, columns in zip(keys, items.columns, strict=True)
+    ]
     tx.insert("items", _ITEM_COLUMNS, rows)
     docs = [
-        (pk, dialect.stored(item.body)) for _, keys, items in numbered for pk, item in zip(keys, items, strict=True)
+        (pk, dialect.stored(body)) for _, keys, items in numbered for pk, body in zip(keys, items.bodies, strict=True)
     ]
     tx.insert("bodies", ("pk", "doc"), docs)
     for coll, keys, items in numbered:
-        _count(tx, dialect, coll, [item.columns for item in items])
+        _count(tx, dialect, coll, items.columns)
         for companion in COMPANIONS:
             companion.added(tx, dialect, coll, keys, items)
 
 
-def _count(tx: Connection, dialect: Dialect, coll: int, rows: Sequence[Searchable]) -> None:
+def _count(tx: Connection, dialect: Dialect, coll: int, rows: Sequence[tuple[Any, ...]]) -> None:
     """Count new items in the grid and in the collection."""
     cells: dict[int, list[int]] = {}
     for row in rows:
-        number, t, te = row[:3]
+        number, t, te = row[0], row[1], row[2]
         cell = cells.get(number)
         if cell is None:
             cells[number] = [number, 1, t, te]

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import connection, parent_process
 from typing import Any, Final, NamedTuple
 
-from graticule.catalog import PreparedItem
-from graticule.catalog.searchable import Searchable
-from graticule.catalog.wholes import DEFAULT_KEYS, Kind, Share
+from graticule.catalog import PreparedItems
+from graticule.catalog.wholes import DEFAULT_KEYS, Kind, Summing
+from graticule.database import packed
 from graticule.ingestion.exchange.files import Chunk, Line
 from graticule.ingestion.exchange.preparing import Outcome, Ready, Rules, prepare_lines
 
@@ -23,15 +23,60 @@ _CHUNKS_PER_COLLECTION: Final = 40
 Summed = Mapping[str, Mapping[str, Kind]]
 
 
+class Group(NamedTuple):
+    """The items of a chunk that go into one collection, in the order of their lines."""
+
+    collection_id: str
+    items: PreparedItems
+    #: Server members that the file does not have, item by item.
+    added: Sequence[tuple[str, ...]]
+
+    def ready(self) -> Iterator[Ready]:
+        """One by one."""
+        for one, added in zip(self.items.singly(), self.added, strict=True):
+            yield Ready(self.collection_id, one, added)
+
+
 class Answer(NamedTuple):
     """What becomes of the lines of a chunk."""
 
-    #: Of every line, as `unpacked` takes it.
-    outcomes: Sequence[Any]
+    #: Of every line that is not blank: which group its item is in, or what else becomes of it.
+    outcomes: Sequence[int | Outcome | None]
+    groups: Sequence[Group]
     #: The lines that hold no item to write, without their texts.
     others: Sequence[Line]
     #: What must be added to the numbers of the lines that follow.
     numbers: int
+
+    def singly(self) -> Iterator[Outcome | None]:
+        """What becomes of every line, items one by one too."""
+        ready = [group.ready() for group in self.groups]
+        return (next(ready[outcome]) if isinstance(outcome, int) else outcome for outcome in self.outcomes)
+
+
+class _Gathered:
+    """Gathers a `Group`."""
+
+    def __init__(self, place: int, collection_id: str, keys: Mapping[str, Kind]) -> None:
+        self.place = place
+        self._collection_id = collection_id
+        self._columns: list[tuple[Any, ...]] = []
+        self._bodies: list[bytes] = []
+        self._texts: list[str] = []
+        self._added: list[tuple[str, ...]] = []
+        self._summing = Summing(keys)
+
+    def add(self, ready: Ready, *, pack: bool) -> None:
+        one = ready.prepared
+        self._summing.add(one.columns, one.item["properties"])
+        self._columns.append(tuple(one.columns))  # plain ones are pickled several times faster
+        self._bodies.append(packed(one.body) if pack else one.body)
+        self._texts.append(one.text)
+        self._added.append(ready.added)
+
+    def group(self) -> Group:
+        items = PreparedItems(self._columns, self._bodies, self._texts, sums=self._summing.sums())
+        return Group(self._collection_id, items, self._added)
 
 
 class Helper:
@@ -44,13 +89,12 @@ class Helper:
         self._chunks_done = 0
 
     def work(self, chunk: Chunk, summed: Summed) -> Answer:
-        """Prepare this chunk."""
+        """Prepare this chunk. What `summed` says may be out of date: the catalog looks."""
         self._chunks_done += 1
         if self._chunks_done % _CHUNKS_PER_COLLECTION == 0:
             gc.collect()
-        # What is one object is sent once, and most items of a chunk have the same values to count.
-        once: dict[Any, Any] = {}
-        outcomes: list[Any] = []
+        groups: dict[str, _Gathered] = {}
+        outcomes: list[int | Outcome | None] = []
         others: list[Line] = []
         numbers = 0
 
@@ -61,14 +105,19 @@ class Helper:
                 yield line
 
         # One line after the other: thousands of them, and their documents, would push each other out of the caches.
-        for line, outcome in prepare_lines(self._rules, lines(), lambda name: summed.get(name, DEFAULT_KEYS)):
+        for line, outcome in prepare_lines(self._rules, lines()):
             if isinstance(outcome, Ready):
-                outcome.prepared.let_go(pack=self._pack)
-                outcomes.append(_packed(outcome, once))
+                name = outcome.collection_id
+                group = groups.get(name)
+                if group is None:
+                    group = groups[name] = _Gathered(len(groups), name, summed.get(name, DEFAULT_KEYS))
+                group.add(outcome, pack=self._pack)
+                outcomes.append(group.place)
             else:
                 outcomes.append(outcome)
                 others.append(line._replace(text=None))
-        return Answer(outcomes, others, numbers if chunk.counts else 0)
+        found = [group.group() for group in groups.values()]
+        return Answer(outcomes, found, others, numbers if chunk.counts else 0)
 
 
 # --- the process
@@ -102,26 +151,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         connection.wait([parent.sentinel])
         os._exit(1)
-
-
-# --- on the way: plain tuples, which are pickled several times faster than the dataclasses
-
-
-def _packed(outcome: Ready, once: dict[Any, Any]) -> Any:
-    """An item as it is sent; `once` holds what several share."""
-    prepared = outcome.prepared
-    share = prepared.share
-    if share is not None:
-        counted = once.setdefault(share.counted, share.counted)
-        share = (share.keys, share.stored, counted, share.ranged)  # type: ignore[assignment]
-    return (outcome.collection_id, outcome.added, tuple(prepared.columns), prepared.body, prepared.text, share)
-
-
-def unpacked(answer: Any) -> Outcome | None:
-    """An outcome as it was before it was sent."""
-    if type(answer) is not tuple:
-        outcome: Outcome | None = answer
-        return outcome
-    collection_id, added, columns, body, text, share = answer
-    share = None if share is None else Share._make(share)
-    return Ready(collection_id, PreparedItem(Searchable._make(columns), body, text, share), added)

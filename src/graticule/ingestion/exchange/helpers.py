@@ -17,7 +17,7 @@ from typing import Final, Self
 
 from graticule.ingestion.exchange import forking, helper
 from graticule.ingestion.exchange.files import Chunk, Line, Size, SourceFile
-from graticule.ingestion.exchange.helper import Answer, Summed
+from graticule.ingestion.exchange.helper import Answer, Group, Summed
 from graticule.ingestion.exchange.preparing import Described, Open, Outcome, Ready, Rules, prepare_lines
 from graticule.settings import cores
 
@@ -38,14 +38,28 @@ _MOST_HELPERS: Final = 4
 class Batch:
     """The items of a chunk, where nothing but its lines was needed to prepare them."""
 
-    ready: Sequence[Ready]
+    answer: Answer
     #: The lines they stood in: read once more, when somebody asks.
     lines: Callable[[], Sequence[Line]]
 
     @property
+    def groups(self) -> Sequence[Group]:
+        """The items by their collections."""
+        return self.answer.groups
+
+    @property
+    def items(self) -> int:
+        """How many there are."""
+        return sum([len(group.items) for group in self.groups])
+
+    @property
     def size(self) -> int:
         """Of the documents as they are written, bytes."""
-        return sum([len(one.prepared.body) for one in self.ready])
+        return sum([sum(map(len, group.items.bodies)) for group in self.groups])
+
+    def ready(self) -> list[Ready]:
+        """The items as they stood in the file."""
+        return [outcome for outcome in self.answer.singly() if isinstance(outcome, Ready)]
 
 
 Found = tuple[Line, Outcome | Batch | None]
@@ -153,27 +167,23 @@ class Helpers:
             yield from self._found(chunk, answer)
 
     def _found(self, chunk: Chunk, answer: Answer) -> Iterator[Found]:
-        outcomes = [helper.unpacked(outcome) for outcome in answer.outcomes]
-        if any(isinstance(outcome, Open | Described) for outcome in outcomes):
+        if any(isinstance(outcome, Open | Described) for outcome in answer.outcomes):
             # What the lines are depends on those before them.
-            yield from zip((line for line in self._read(chunk) if line.text != b""), outcomes, strict=True)
+            yield from zip((line for line in self._read(chunk) if line.text != b""), answer.singly(), strict=True)
             return
         before = self._before
         self._before += answer.numbers
         others = iter(answer.others)
-        ready: list[Ready] = []
-        for outcome in outcomes:
-            if isinstance(outcome, Ready):
-                ready.append(outcome)
-            else:
+        for outcome in answer.outcomes:
+            if not isinstance(outcome, int):
                 line = next(others)
                 yield line._replace(number=line.number + before), outcome
 
         def lines() -> list[Line]:
             found = (line for line in _numbered(chunk, self._rules.longest, before) if line.text != b"")
-            return [line for line, outcome in zip(found, outcomes, strict=True) if isinstance(outcome, Ready)]
+            return [line for line, outcome in zip(found, answer.outcomes, strict=True) if isinstance(outcome, int)]
 
-        yield Line(0, None, chunk.end), Batch(ready, lines)
+        yield Line(0, None, chunk.end), Batch(answer, lines)
 
     def _start(self) -> ProcessPoolExecutor:
         forking.begin()

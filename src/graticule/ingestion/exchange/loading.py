@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import orjson
 
-from graticule.catalog import Catalog, OnConflict, PreparedItem
+from graticule.catalog import Catalog, OnConflict, PreparedItems
 from graticule.catalog.wholes import Kind, keys_of
 from graticule.database import Connection, Database
 from graticule.errors import (
@@ -272,19 +272,22 @@ class Loader:
 
     async def _write_batches(self, file: SourceFile, batches: Sequence[Batch]) -> None:
         """Write them together; where ids are taken, or come twice, slice by slice."""
-        items = [ready for batch in batches for ready in batch.ready]
+        groups: dict[str, list[PreparedItems]] = {}
+        for batch in batches:
+            for group in batch.groups:
+                groups.setdefault(group.collection_id, []).append(group.items)
         begun = time.monotonic()
-        if not items:
+        if not groups:
             return
-        if await self._add(items):
-            self._fit_batch(len(items), time.monotonic() - begun)
+        if await self._add({name: PreparedItems.joined(parts) for name, parts in groups.items()}):
+            self._fit_batch(sum(batch.items for batch in batches), time.monotonic() - begun)
             self._unrelieved += 1
             if self._unrelieved >= _BATCHES_BETWEEN_RELIEFS:
                 self._unrelieved = 0
                 await asyncio.to_thread(self._database.relieve_now)
             return
         for batch in batches:
-            found = list(zip(await asyncio.to_thread(batch.lines), batch.ready, strict=True))
+            found = list(zip(await asyncio.to_thread(batch.lines), batch.ready(), strict=True))
             slices = _Slices(self, file, None, iter(found))
             while (piece := slices.next()) is not None:
                 await self._write_entries(file, piece.entries)
@@ -298,14 +301,13 @@ class Loader:
             self.batch = min(BATCH, max(self.batch, 2 * items))
 
     async def _write_entries(self, file: SourceFile, entries: list[_Entry]) -> None:
-        if not await self._add([entry.ready for entry in entries]):
+        groups = _by_collection(entries)
+        prepared = {name: [one.ready.prepared for one in group] for name, group in groups.items()}
+        if not await self._add({name: PreparedItems.of(items) for name, items in prepared.items()}):
             await self._write_among_others(file, entries)
 
-    async def _add(self, ready: Sequence[Ready]) -> bool:
-        """Add these items; False: some of their ids are taken, or probably so."""
-        items: dict[str, list[PreparedItem]] = {}
-        for one in ready:
-            items.setdefault(one.collection_id, []).append(one.prepared)
+    async def _add(self, items: Mapping[str, PreparedItems]) -> bool:
+        """Add these items, given by collection; False: some of their ids are taken, or probably so."""
         for collection_id in items:
             await self._ensure_collection(collection_id)
         if self._some_are_present:
@@ -314,7 +316,7 @@ class Loader:
             await self._database.write(lambda tx: self._catalog.add_new_items(tx, items))
         except ItemAlreadyExists:
             return False
-        self.tally.loaded += len(ready)
+        self.tally.loaded += sum(map(len, items.values()))
         return True
 
     def _put(self, tx: Connection, entries: Iterable[_Entry], on_conflict: OnConflict) -> None:
@@ -518,7 +520,7 @@ class _Slices:
 
     def _batches(self, line: Line, first: Batch) -> _Slice:
         """This one and those behind it, up to what one transaction takes."""
-        piece, items, size = _Slice(batches=[first], offset=line.offset), len(first.ready), first.size
+        piece, items, size = _Slice(batches=[first], offset=line.offset), first.items, first.size
         until = time.monotonic() + _PATIENCE_SECONDS
         while items < self._loader.batch and size < BATCH_BYTES and time.monotonic() < until:
             # Towards the end no more than half of what is left: while the last ones are written, nobody helps.
@@ -529,7 +531,7 @@ class _Slices:
             line, outcome = found
             if isinstance(outcome, Batch):
                 piece.batches.append(outcome)
-                piece.offset, items, size = line.offset, items + len(outcome.ready), size + outcome.size
+                piece.offset, items, size = line.offset, items + outcome.items, size + outcome.size
                 continue
             if not isinstance(outcome, Described):
                 outcome = self._loader.settle(self.file, line, outcome, self.default)

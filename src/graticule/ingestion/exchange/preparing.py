@@ -6,14 +6,13 @@ bytes. What cannot be decided from the line alone is left to the loader: `Open`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from graticule.catalog import PreparedItem, prepare_item
-from graticule.catalog.wholes import Kind
 from graticule.errors import IngestionError, InvalidInputData
 from graticule.ingestion.exchange.files import Line
 from graticule.ingestion.validation import check_contents, check_shape, is_sound
@@ -99,17 +98,11 @@ class Open:
 
 Outcome = Refused | PassedOver | Described | Ready | Open
 
-#: Answers what a collection sums up.
-Keys = Callable[[str], Mapping[str, Kind]]
 
-
-def prepare_lines(
-    rules: Rules, lines: Iterable[Line], keys: Keys | None = None
-) -> Iterator[tuple[Line, Outcome | None]]:
+def prepare_lines(rules: Rules, lines: Iterable[Line]) -> Iterator[tuple[Line, Outcome | None]]:
     """What becomes of each of these lines, which follow each other in a file; None of one that is too long.
 
-    Blank ones are left out. With `keys` their shares in summaries are prepared too. What it answers may be wrong: the
-    catalog looks.
+    Blank ones are left out.
     """
     default: str | None = None
     for line in lines:
@@ -126,7 +119,7 @@ def prepare_lines(
             default = default_after(document)
             yield line, Described(document)
         else:
-            yield line, _prepared(rules, text, document, default, keys)
+            yield line, _prepared(rules, text, document, default)
 
 
 def read_document(line: bytes) -> JsonObject | Refused:
@@ -154,11 +147,11 @@ def default_after(collection: JsonObject) -> str | None:
     return identity if isinstance(identity, str) else None
 
 
-def _prepared(rules: Rules, line: bytes, document: JsonObject, default: str | None, keys: Keys | None) -> Outcome:
+def _prepared(rules: Rules, line: bytes, document: JsonObject, default: str | None) -> Outcome:
     collection_id = document.get("collection") or default
     if collection_id is None:
         return Open()
-    outcome = prepare_document(rules, document, collection_id, length=len(line), keys=keys)
+    outcome = prepare_document(rules, document, collection_id, length=len(line))
     # Hrefs of blobs take another form first, and the item may have another size then.
     may_name_blobs = _names_blobs(document) if isinstance(outcome, Ready) else any(map(line.__contains__, _SIGNS))
     return Open() if may_name_blobs else outcome
@@ -170,12 +163,10 @@ def _names_blobs(item: JsonObject) -> bool:
     return "/blobs/" in hrefs or "managed:" in hrefs
 
 
-def prepare_document(
-    rules: Rules, document: JsonObject, collection_id: object, *, length: int, keys: Keys | None = None
-) -> Outcome:
+def prepare_document(rules: Rules, document: JsonObject, collection_id: object, *, length: int) -> Outcome:
     """An item that names no blobs of this catalog, or whose hrefs are in the stored form already.
 
-    `length` is its line's, bytes; `keys` as for `prepare_lines`.
+    `length` is its line's, bytes.
     """
     if not isinstance(collection_id, str):
         error = InvalidInputData("The Item names no 'collection': say which with --collection.")
@@ -191,8 +182,7 @@ def prepare_document(
             item = check_shape(document, collection_id)
             check_contents(item, settings, measured=is_small, remarks=False)  # a load has no report to tell them in
         loaded, added = _loaded_item(item, collection_id)
-        summed = None if keys is None else keys(collection_id)
-        return Ready(collection_id, prepare_item(loaded, summed), added)
+        return Ready(collection_id, prepare_item(loaded), added)
     except IngestionError as exc:
         return Refused(document.get("id"), exc)
 
