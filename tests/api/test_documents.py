@@ -21,7 +21,7 @@ def test_links_are_spliced_as_they_would_be_written(collection: str, item: str, 
     document = {"type": "Feature", "id": item, "collection": collection, "links": [{"rel": "license", "href": "x"}]}
     stored = orjson.dumps(stored_form(document))
     documents = Documents.__new__(Documents)
-    documents._links = links
+    documents._links, documents._around = links, {}
 
     spliced = documents._linked(stored, collection, item)
 
@@ -32,7 +32,7 @@ def test_links_are_spliced_as_they_would_be_written(collection: str, item: str, 
 def test_a_collection_named_like_a_part_of_the_path_keeps_its_links() -> None:
     links = Links("https://geo.example.org/items/", "2026-04-15", explicit=True)
     documents = Documents.__new__(Documents)
-    documents._links = links
+    documents._links, documents._around = links, {}
     stored = orjson.dumps(stored_form({"type": "Feature", "id": "items", "collection": "items", "links": []}))
 
     assert documents._linked(stored, "items", "items") == with_links(stored, item_links(links, "items", "items"))

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
 
 import orjson
 
 from graticule.access import sign_document
-from graticule.api.links import Links
+from graticule.api.links import Links, escaped
 from graticule.api.routing import Call
 from graticule.catalog import CollectionRecord, described
 from graticule.errors import InvalidParameter
@@ -40,39 +39,46 @@ class Documents:
         self._services = call.services
         self._minutes = _signing_minutes(call, body or {})
         self._fields = fields
+        self._is_plain = self._minutes is None and fields is None
+        #: Of items' links, by collection: what stands around the id.
+        self._around: dict[str, tuple[bytes, bytes]] = {}
         #: Signatures of this answer, by container.
         self._minted: dict[str, str] = {}
 
     async def collection(self, record: CollectionRecord) -> bytes:
         """A Collection with its links, and the extent and summaries of its items."""
         document = with_links(described(record), collection_links(self._links, record.id))
-        return await self._finish(document, self._fields)
+        document = self._services.hrefs.unfold(document, self._links.base)
+        return document if self._is_plain else await self._changed(document)
 
     async def item(self, stored: bytes, collection_id: str, item_id: str) -> bytes:
         """An Item with its links."""
-        return await self._finish(self._linked(stored, collection_id, item_id), self._fields)
+        return (await self.items([stored], [(collection_id, item_id)]))[0]
 
     async def items(self, stored: Sequence[bytes], names: Sequence[tuple[str, str]]) -> list[bytes]:
         """Items of a page; `names` are their collections and ids."""
+        unfold, base = self._services.hrefs.unfold, self._links.base
         documents: list[bytes] = []
         for number, (document, name) in enumerate(zip(stored, names, strict=True)):
             if number % _BATCH == _BATCH - 1:
                 await asyncio.sleep(0)  # a page may hold 10,000: others get their turn in between
-            documents.append(await self.item(document, *name))
+            public = unfold(self._linked(document, *name), base)
+            documents.append(public if self._is_plain else await self._changed(public))
         return documents
 
     def _linked(self, stored: bytes, collection_id: str, item_id: str) -> bytes:
         """An Item with the links of `item_links`."""
-        before, behind = _around_id(self._links, collection_id)
-        return spliced(stored, b"".join((before, quote(item_id, safe="").encode("ascii"), behind)))
+        around = self._around.get(collection_id)
+        if around is None:
+            around = self._around[collection_id] = _around_id(self._links, collection_id)
+        links = b"%b%b%b" % (around[0], escaped(item_id).encode("ascii"), around[1])
+        return spliced(stored, links)
 
-    async def _finish(self, document: bytes, fields: FieldSelection | None = None) -> bytes:
-        document = self._services.hrefs.unfold(document, self._links.base)
-        if self._minutes is None and fields is None:
-            return document
+    async def _changed(self, document: bytes) -> bytes:
+        """The document with signatures, or the fields, that were asked for."""
         parsed: Any = orjson.loads(document)
-        if fields is not None:
-            parsed = fields.apply(parsed)
+        if self._fields is not None:
+            parsed = self._fields.apply(parsed)
         if self._minutes is not None:
             await sign_document(self._services.tokens, parsed, self._links.base, self._minutes, self._minted)
         return orjson.dumps(parsed)

@@ -58,7 +58,9 @@ class Search:
         """Are ids all that is asked for, and are they few? Collections may be named."""
         if self.ids is None or len(self.ids) > min(self.limit, _FEW_IDS):
             return False
-        return self == Search(ids=self.ids, collections=self.collections, limit=self.limit)
+        place = self.bbox is None and self.intersects is None
+        rest = self.filter is None and self.text is None and not self.sortby
+        return place and rest and self.datetime is None and self.token is None
 
 
 def parse_search(parameters: Mapping[str, Any]) -> Search:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -42,6 +43,7 @@ class ManagedHrefs:
         if not re.fullmatch(r"[0-9a-f]{16,64}", catalog_id):
             raise ValueError("a catalog id is 16 to 64 hex digits")
         self._marker = f"managed:{catalog_id}/"
+        self._marker_bytes = self._marker.encode()
 
     def stored(self, container: str, key: str) -> str:
         """The form that documents keep."""
@@ -75,7 +77,7 @@ class ManagedHrefs:
 
     def unfold(self, document: bytes, base: str) -> bytes:
         """A JSON document with every stored href made public; the base is escaped as JSON asks."""
-        return document.replace(self._marker.encode(), orjson.dumps(base)[1:-1] + BLOBS_PATH.encode())
+        return document.replace(self._marker_bytes, _blobs_below(base))
 
     def _blob_path(self, href: str, bases: Iterable[str]) -> str | None:
         """What stands behind marker or ``/blobs/``, still escaped, without query."""
@@ -92,6 +94,12 @@ class ManagedHrefs:
             if asked[1].startswith(prefix):
                 return asked[1][len(prefix) :]
         return None
+
+
+@lru_cache(maxsize=64)
+def _blobs_below(base: str) -> bytes:
+    """Where blobs are under a base, escaped as JSON asks."""
+    return orjson.dumps(base)[1:-1] + BLOBS_PATH.encode()
 
 
 def _taken_apart(url: str) -> tuple[str, str] | None:
