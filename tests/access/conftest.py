@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from granian.constants import Interfaces
-from granian.server.embed import Server
 from joserfc.jwk import RSAKey
 
 from graticule.access import Issuer
+from graticule.cli.address import bound_socket
+from graticule.cli.http_server import HttpServer
 from graticule.sealing import Sealer
 from graticule.settings import AUDIENCE, Settings
 
@@ -92,7 +90,7 @@ def json_server() -> Iterator[JsonServer]:
 
 @pytest.fixture
 def serve_app() -> Iterator[ServeApp]:
-    """Serves an ASGI application with granian, as the product does; answers its base URL."""
+    """Serves an ASGI application as the product does; answers its base URL."""
     with ExitStack() as stack:
 
         def start(app: Any, **options: Any) -> str:
@@ -103,34 +101,13 @@ def serve_app() -> Iterator[ServeApp]:
 
 @contextmanager
 def _serving(app: Any, options: dict[str, Any]) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    loop = asyncio.new_event_loop()
-    server = Server(app, port=port, interface=Interfaces.ASGINL, log_enabled=False, **options)
-
-    def run() -> None:
-        asyncio.set_event_loop(loop)
-        loop.run_until_complete(server.serve())
-        loop.close()
-
-    thread = threading.Thread(target=run)
+    listener = bound_socket("127.0.0.1", 0, shared=False)
+    listening = threading.Event()
+    server = HttpServer(app, on_listening=listening.set, **options)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
     thread.start()
-    _wait_for_port(port)
-    scheme = "https" if options.get("ssl_cert") else "http"
-    yield f"{scheme}://127.0.0.1:{port}"
-    loop.call_soon_threadsafe(server.stop)
+    assert listening.wait(10)
+    scheme = "https" if options.get("certificate") else "http"
+    yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
+    server.stop()
     thread.join()
-
-
-def _wait_for_port(port: int) -> None:
-    until = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.02)
-        else:
-            return

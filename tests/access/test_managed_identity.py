@@ -100,7 +100,7 @@ async def test_an_unmodified_script_logs_in_over_tls_with_the_exported_bundle(
 ) -> None:
     services = app.state.services
     files = prepare_tls(tmp_path)
-    url = serve_app(app, ssl_cert=files.certificate, ssl_key=files.key)
+    url = serve_app(app, certificate=files.certificate, key=files.key)
     # A process of its own: aiohttp reads SSL_CERT_FILE when it is imported.
     environment = {
         "PATH": os.environ["PATH"],

@@ -43,7 +43,7 @@ async def hello(_: Request) -> PlainTextResponse:
 
 def test_a_client_that_trusts_the_bundle_reaches_a_server(serve_app: ServeApp, tmp_path: Path) -> None:
     files = prepare_tls(tmp_path)
-    url = serve_app(Starlette(routes=[Route("/", hello)]), ssl_cert=files.certificate, ssl_key=files.key)
+    url = serve_app(Starlette(routes=[Route("/", hello)]), certificate=files.certificate, key=files.key)
     by_name = url.replace("127.0.0.1", "localhost")
 
     for address in (url, by_name):
@@ -54,7 +54,7 @@ def test_a_client_that_trusts_the_bundle_reaches_a_server(serve_app: ServeApp, t
 
 def test_a_strict_client_accepts_the_chain(serve_app: ServeApp, tmp_path: Path) -> None:
     files = prepare_tls(tmp_path)
-    url = serve_app(Starlette(routes=[Route("/", hello)]), ssl_cert=files.certificate, ssl_key=files.key)
+    url = serve_app(Starlette(routes=[Route("/", hello)]), certificate=files.certificate, key=files.key)
     context = ssl.create_default_context(cafile=str(files.authority))
     context.verify_flags |= ssl.VERIFY_X509_STRICT
 
@@ -154,7 +154,7 @@ def test_what_the_authority_signs_for_another_name_is_refused(serve_app: ServeAp
     assert authority is not None
     forged = tls._new_server(authority, {"bank.example"}, set(), datetime.now(UTC))
     tls._store(forged, files.certificate, files.key)
-    url = serve_app(Starlette(routes=[Route("/", hello)]), ssl_cert=files.certificate, ssl_key=files.key)
+    url = serve_app(Starlette(routes=[Route("/", hello)]), certificate=files.certificate, key=files.key)
     context = ssl.create_default_context(cafile=str(files.bundle))
 
     with (

@@ -194,17 +194,24 @@ def routes(endpoints: Iterable[Endpoint]) -> list[Route]:
             raise ValueError(f"{endpoint.method} {endpoint.path} is listed twice")
         methods[endpoint.method] = endpoint
     return [
-        Route(path, _dispatcher(methods), methods=list(methods), include_in_schema=False)
+        Route(path, _Dispatcher(methods), methods=list(methods), include_in_schema=False)
         for path, methods in by_path.items()
     ]
 
 
 class Table(Router):
-    """Starlette's router, which tries every route in turn, shown only those whose paths have the request's length."""
+    """Starlette's router, which tries every route in turn, shown only those that may be it.
+
+    Where a route has the request's path to the letter, it is known which match it; else those of its length may.
+    """
 
     def __init__(self, routes: list[Route]) -> None:
         """Take the routes, in the order in which they are tried."""
         super().__init__(routes, redirect_slashes=False)
+        self._literal = {
+            path: [route for route in routes if route.path_regex.match(path)]
+            for path in (route.path for route in routes if not route.param_convertors)
+        }
         lengths = {route.path.count("/") for route in routes}
         self._of_any_length = [route for route in routes if ":path}" in route.path]
         self._of_length = {
@@ -214,7 +221,7 @@ class Table(Router):
 
     def candidates(self, path: str) -> Sequence[Route]:
         """The routes that may match a path, in order."""
-        return self._of_length.get(path.count("/"), self._of_any_length)
+        return self._literal.get(path) or self._of_length.get(path.count("/"), self._of_any_length)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request to its route; what has none, or another method, goes Starlette's way."""
@@ -229,12 +236,21 @@ class Table(Router):
         await super().app(scope, receive, send)
 
 
-def _dispatcher(methods: Mapping[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:
-    async def dispatch(request: Request) -> Response:
-        endpoint = methods.get(request.method) or methods["GET"]  # HEAD is answered as GET
-        return await _answer(endpoint, request)
+class _Dispatcher:
+    """The application behind a path: an object, for Starlette wraps functions to catch what `_answer` has caught."""
 
-    return dispatch
+    def __init__(self, methods: Mapping[str, Endpoint]) -> None:
+        self._methods = methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self._methods.get(scope["method"]) or self._methods["GET"]  # HEAD is answered as GET
+        request = Request(scope, receive, send)
+        response = await _answer(endpoint, request)
+        try:
+            await response(scope, receive, send)
+        except Exception as exc:  # too late for an envelope: the server ends the connection, and the client sees that
+            _log_place(endpoint, exc, response.headers["x-ms-request-id"])
+            raise
 
 
 async def _answer(endpoint: Endpoint, request: Request) -> Response:
@@ -258,7 +274,7 @@ async def _answer(endpoint: Endpoint, request: Request) -> Response:
         response = envelope(400, None, "The request ended before its body did.")  # nobody reads it
     except Exception as exc:  # noqa: BLE001 - the last door: whatever it is, the caller gets an envelope
         response = _crashed(endpoint, exc, request_id)
-    response.headers["x-ms-request-id"] = request_id
+    response.raw_headers.append((b"x-ms-request-id", request_id.encode("ascii")))
     client_id = request.headers.get("x-ms-client-request-id")
     if client_id is not None and client_id.isprintable() and len(client_id) <= 128:
         response.headers["x-ms-client-request-id"] = client_id
@@ -273,6 +289,11 @@ def _crashed(endpoint: Endpoint, exc: Exception, request_id: str) -> Response:
         extra = {"action": action, "request_id": request_id}
         log.warning("%s %s: %s", endpoint.method, endpoint.path, fault, extra=extra)
         return error_response(Unavailable(f"The catalog cannot do this right now: {fault}. Try again in a while."))
+    _log_place(endpoint, exc, request_id)
+    return envelope(500, "InternalError", f"The catalog failed. Its log tells why, under request {request_id}.")
+
+
+def _log_place(endpoint: Endpoint, exc: Exception, request_id: str) -> None:
     log.error(
         "%s %s failed: %s\n%s",
         endpoint.method,
@@ -281,7 +302,6 @@ def _crashed(endpoint: Endpoint, exc: Exception, request_id: str) -> Response:
         "".join(traceback.format_tb(exc.__traceback__)),
         extra={"action": "request_crashed", "request_id": request_id},
     )
-    return envelope(500, "InternalError", f"The catalog failed. Its log tells why, under request {request_id}.")
 
 
 async def _authorise(endpoint: Endpoint, request: Request, services: Services) -> Principal | None:

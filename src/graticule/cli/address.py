@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -30,6 +31,27 @@ def address_of(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, .
         reason = exc.strerror if isinstance(exc, OSError) else "it is no host name"
         raise SettingsError(f"--host {host} is no address of this machine: {reason}.") from exc
     return family, address
+
+
+def bound_socket(host: str, port: int, *, shared: bool) -> socket.socket:
+    """A socket bound to the port. Where it is `shared`, other processes may bind it too: the kernel deals out.
+
+    Raises:
+        SettingsError: the port is taken, or this is no address of this machine.
+    """
+    family, address = address_of(host, port)
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as after a restart; a listener still conflicts
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(address)
+    except OSError as exc:
+        bound.close()
+        if exc.errno == errno.EADDRINUSE:
+            raise SettingsError(f"Port {port} is taken by another program: name another with --port.") from exc
+        raise SettingsError(f"Cannot listen at {address[0]}:{port}: {exc.strerror}.") from exc
+    return bound
 
 
 def write_address(data_dir: Path, url: str) -> None:

@@ -1,19 +1,17 @@
-"""An API process of `graticule serve`: the application's event loop under granian."""
+"""An API process of `graticule serve`: the application and its HTTP server in one event loop."""
 
 from __future__ import annotations
 
-import asyncio
 import gc
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
-
-from granian.constants import Interfaces, SSLProtocols
-from granian.server.embed import Server
 
 import graticule.catalog.sql.searching  # noqa: F401 - numpy and shapely take their time now, not at the first search
 from graticule.access import prepare_tls
 from graticule.app import create_app
-from graticule.cli.address import address_of, write_address
+from graticule.cli.address import bound_socket, write_address
+from graticule.cli.http_server import HttpServer
 from graticule.cli.supervision import on_stop
 from graticule.services import open_services
 from graticule.settings import Settings
@@ -35,51 +33,33 @@ async def serve_api(settings: Settings, host: str, port: int, *, tls: bool, anno
     """
     async with open_services(settings) as services:
         await services.collection_assets.recover()
-        address = str(address_of(host, port)[1][0])  # granian takes numbers only
         files = prepare_tls(settings.data_dir, _names(settings, host)) if tls else None
         application = create_app(services)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_BETWEEN_COLLECTIONS)
-        server = Server(
-            application,
-            address=address,
-            port=port,
-            interface=Interfaces.ASGINL,
-            websockets=False,
-            log_enabled=False,
-            ssl_protocol_min=SSLProtocols.tls12,
-            ssl_cert=files.certificate if files else None,
-            ssl_key=files.key if files else None,
-        )
         url = settings.public_url or f"{'https' if tls else 'http'}://{_authority(host, port)}"
         if announce is not None:
             write_address(settings.data_dir, url)  # before the first answer: who waits for /healthz may read it then
-        serving = asyncio.create_task(server.serve())
+        server = HttpServer(
+            application,
+            certificate=files.certificate if files else None,
+            key=files.key if files else None,
+            on_listening=partial(_tell, announce, url),
+        )
         on_stop(server.stop)
-        await _listening(address, port, serving)
-        if announce is not None:
-            print(announce.format(url=url), flush=True)
-        await serving
+        await server.serve([bound_socket(host, port, shared=True)])
+
+
+def _tell(announce: str | None, url: str) -> None:
+    if announce is not None:
+        print(announce.format(url=url), flush=True)
 
 
 def _names(settings: Settings, host: str) -> list[str]:
     """What clients call this server: the certificate has to hold all of it."""
     public = urlsplit(settings.public_url or "").hostname
     return [host, public] if public else [host]
-
-
-async def _listening(host: str, port: int, serving: asyncio.Task[None]) -> None:
-    """Wait until connections are taken; a server that cannot start raises here."""
-    while not serving.done():
-        try:
-            _, writer = await asyncio.open_connection(host, port)
-        except ConnectionError:
-            await asyncio.sleep(0.02)
-            continue
-        writer.close()
-        return
-    await serving
 
 
 def _authority(host: str, port: int) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import fcntl
 import json
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -16,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graticule.cli.address import address_of
+from graticule.cli.address import bound_socket
 from graticule.cli.options import DataDir
-from graticule.errors import DataFolderInUse, SettingsError
+from graticule.errors import DataFolderInUse
 
 if TYPE_CHECKING:
     from graticule.settings import Settings
@@ -122,22 +120,7 @@ def _in_use(folder: Path, pid: str) -> str:
 @contextmanager
 def _reserved(host: str, port: int) -> Iterator[int]:
     """Keep the port for the API processes, which bind it too (SO_REUSEPORT); a foreign listener is told at once."""
-    family, address = address_of(host, port)
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as after a restart; a listener still conflicts
-        _bind(probe, address)
+    with bound_socket(host, port, shared=False) as probe:
         actual: int = probe.getsockname()[1]
-    with socket.socket(family, socket.SOCK_STREAM) as keeper:
-        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        _bind(keeper, (address[0], actual, *address[2:]))
+    with bound_socket(host, actual, shared=True):
         yield actual
-
-
-def _bind(listener: socket.socket, address: tuple[object, ...]) -> None:
-    try:
-        listener.bind(address)
-    except OSError as exc:
-        if exc.errno == errno.EADDRINUSE:
-            raise SettingsError(f"Port {address[1]} is taken by another program: name another with --port.") from exc
-        raise SettingsError(f"Cannot listen at {address[0]}:{address[1]}: {exc.strerror}.") from exc
