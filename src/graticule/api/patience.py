@@ -20,22 +20,31 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     Raises:
         ClientDisconnect: it did.
     """
-    task = asyncio.ensure_future(work)
-    gone: asyncio.Task[None] | None = None
+    this = asyncio.current_task()
+    watching: asyncio.Task[None] | None = None
+    has_left = False
+
+    async def watch() -> None:
+        nonlocal has_left
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        has_left = True
+        if this is not None:
+            this.cancel()
+
+    def begin_to_watch() -> None:
+        nonlocal watching
+        watching = asyncio.get_running_loop().create_task(watch())
+
+    # A timer, and no task for the work: most of it is done before.
+    soon = asyncio.get_running_loop().call_later(_SOON, begin_to_watch)
     try:
-        done, _ = await asyncio.wait({task}, timeout=_SOON)
-        if not done:
-            gone = asyncio.create_task(_disconnected(request))
-            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientDisconnect
+        return await work
+    except asyncio.CancelledError:
+        if has_left and this is not None and not this.uncancel():
+            raise ClientDisconnect from None
+        raise
     finally:
-        for one in (task, gone):
-            if one is not None:
-                one.cancel()
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+        soon.cancel()
+        if watching is not None:
+            watching.cancel()

@@ -18,10 +18,11 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 from graticule import crashpoints
 from graticule.errors import ReadStopped, Unavailable
@@ -185,6 +186,31 @@ class _Work:
         self.future: Future[Any] = Future()
 
 
+class _Outcome(Generic[T]):
+    """What a read on another thread came to, for a coroutine that waits for it."""
+
+    __slots__ = ("_loop", "future")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[T] = self._loop.create_future()
+
+    def is_wanted(self) -> bool:
+        return not self.future.done()
+
+    def tell(self, result: T | None, error: BaseException | None) -> None:
+        with suppress(RuntimeError):  # the loop has been closed
+            self._loop.call_soon_threadsafe(self._settle, result, error)
+
+    def _settle(self, result: Any, error: BaseException | None) -> None:
+        if self.future.done():  # cancelled
+            return
+        if error is None:
+            self.future.set_result(result)
+        else:
+            self.future.set_exception(error)
+
+
 class Database(ABC):
     """One database, shared by the threads of this process and by other processes."""
 
@@ -203,7 +229,12 @@ class Database(ABC):
         self._idle: list[Any] = []
         self._writer = threading.Thread(target=self._write_loop, name="database-writer", daemon=True)
         self._writer.start()
-        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="database-reader") if readers else None
+        # Not an executor's: its threads, locks and futures cost a small read a tenth of its time.
+        self._reads: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._readers: list[threading.Thread] = []
+        self._most_readers = readers
+        #: Reads that were submitted and have not ended.
+        self._reading_now = 0
 
     # --- used by rooms
 
@@ -217,12 +248,12 @@ class Database(ABC):
         With a limit its statements raise ReadStopped when the time is over, or when the caller is cancelled: the thread
         is free again soon. In memory, where reads queue with the writes, there is no limit.
         """
-        if self._readers is None:
+        if not self._most_readers:
             return await self.write(function)
-        outcome: Future[T] = Future()
-        self._readers.submit(self._read, function, limit, outcome)
+        outcome = _Outcome[T]()
+        self._submit_read(partial(self._read, function, limit, outcome.is_wanted, outcome.tell))
         try:
-            return await asyncio.wrap_future(outcome)
+            return await outcome.future
         except asyncio.CancelledError:
             if limit is not None:  # not here: PostgreSQL is told over a connection of its own
                 asyncio.get_running_loop().run_in_executor(None, limit.stop)
@@ -234,13 +265,15 @@ class Database(ABC):
         It costs less than a way to another thread and back, or to a server and back, so these are spared where they
         can be.
         """
-        if self._readers is None:
+        if not self._most_readers:
             return await self.write(function)
         if self._closed:
             raise Unavailable(_CLOSED)
         if self._is_near:
             return self._look_up(function)
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._look_up, function)
+        outcome = _Outcome[T]()
+        self._submit_read(partial(self._look_up_for, function, outcome.tell))
+        return await outcome.future
 
     def submit(self, function: Callable[[Connection], T]) -> Future[T]:
         """As `write`, for callers without an event loop."""
@@ -257,11 +290,19 @@ class Database(ABC):
 
     def read_now(self, function: Callable[[Connection], T]) -> T:
         """As `read`, and wait: for commands and tests."""
-        if self._readers is None:
+        if not self._most_readers:
             return self.write_now(function)
-        outcome: Future[T] = Future()
-        self._readers.submit(self._read, function, None, outcome)
-        return outcome.result()
+        outcome: Future[Any] = Future()
+
+        def tell(result: T | None, error: BaseException | None) -> None:
+            if error is None:
+                outcome.set_result(result)
+            else:
+                outcome.set_exception(error)
+
+        self._submit_read(partial(self._read, function, None, lambda: True, tell))
+        answer: T = outcome.result()
+        return answer
 
     def tidy_now(self, tables: Sequence[str]) -> None:  # noqa: B027 - nothing to do, where plans need no statistics
         """After much was written to these tables: what the database would do about it sooner or later."""
@@ -287,9 +328,10 @@ class Database(ABC):
                 return
             self._closed = True
             self._queue.put(None)
-        self._writer.join()
-        if self._readers is not None:
-            self._readers.shutdown(wait=True)
+            for _ in self._readers:
+                self._reads.put(None)
+        for thread in (self._writer, *self._readers):
+            thread.join()
         self._close()
 
     # --- what a kind of database does its own way
@@ -331,18 +373,56 @@ class Database(ABC):
         except IndexError:
             return self._connect()
 
-    def _read(self, function: Callable[[Connection], T], limit: ReadLimit | None, outcome: Future[T]) -> None:
+    def _submit_read(self, read: Callable[[], None]) -> None:
+        """Have a thread call `read`, which raises nothing."""
+        with self._lock:  # as in `submit`
+            if self._closed:
+                raise Unavailable(_CLOSED)
+            self._reading_now += 1
+            self._reads.put(read)
+            if len(self._readers) < min(self._reading_now, self._most_readers):
+                name = f"database-reader_{len(self._readers)}"
+                self._readers.append(threading.Thread(target=self._read_loop, name=name, daemon=True))
+                self._readers[-1].start()
+
+    def _read_loop(self) -> None:
+        while (read := self._reads.get()) is not None:
+            read()
+            del read  # what it holds is not kept until the next one comes
+            with self._lock:
+                self._reading_now -= 1
+
+    def _read(
+        self,
+        function: Callable[[Connection], T],
+        limit: ReadLimit | None,
+        is_wanted: Callable[[], bool],
+        tell: Callable[[T | None, BaseException | None], None],
+    ) -> None:
         """Run a function in a read transaction. What it answers is told before that ends: nobody waits for the end."""
-        if not outcome.set_running_or_notify_cancel():
+        if not is_wanted():
             return
+        told = False
         try:
             with self._reading(limit) as connection:
-                outcome.set_result(function(connection))
+                answer = function(connection)
+                told = True
+                tell(answer, None)
         except BaseException as exc:  # noqa: BLE001 - whatever it is, it belongs to those who wait for it
-            if outcome.done():  # the function has ended well, and the transaction has not
+            if told:  # the function has ended well, and the transaction has not
                 _log.warning("A read transaction did not end as it should: %s", type(exc).__name__)
             else:
-                outcome.set_exception(exc)
+                tell(None, exc)
+
+    def _look_up_for(
+        self, function: Callable[[Connection], T], tell: Callable[[T | None, BaseException | None], None]
+    ) -> None:
+        try:
+            answer = self._look_up(function)
+        except BaseException as exc:  # noqa: BLE001 - as in `_read`
+            tell(None, exc)
+        else:
+            tell(answer, None)
 
     # --- the writer's thread
 
