@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from graticule.api.patience import while_connected
 from graticule.api.routing import Call, Endpoint, routes
 from graticule.cli import http_server
 from graticule.cli.address import bound_socket
@@ -126,6 +127,46 @@ async def test_what_runs_may_end_when_the_server_stops(application: Starlette) -
         server.stop()
         assert await answer(stream) == (b"HTTP/1.1 200 OK", b"done")
         assert await asyncio.wait_for(stream[0].read(), 5) == await asyncio.wait_for(idle[0].read(), 5) == b""
+
+
+async def test_work_that_nobody_waits_for_ends_when_the_client_hangs_up() -> None:
+    ended: list[str] = []
+    begun, done = asyncio.Event(), asyncio.Event()
+
+    async def work() -> str:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+        return "waited to the end"
+
+    async def search(request: Request) -> Response:
+        await request.body()
+        try:
+            return PlainTextResponse(await while_connected(request, work()))
+        except ClientDisconnect:
+            ended.append("told")
+            return PlainTextResponse("nobody reads this")
+        finally:
+            done.set()
+
+    application = Starlette(routes=[Route("/", search, methods=["GET", "POST"])])
+    async with served(application) as (_, connect):
+        for request in (
+            b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}",
+        ):
+            for event in (begun, done):
+                event.clear()
+            ended.clear()
+            stream = await connect()
+            stream[1].write(request)
+            await asyncio.wait_for(begun.wait(), 5)
+            stream[1].close()
+            await asyncio.wait_for(done.wait(), 10)
+            assert ended == ["cancelled", "told"]
 
 
 async def test_an_answer_that_breaks_off_is_seen_by_the_client_and_logged_without_its_text(

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -268,3 +269,45 @@ def test_an_answer_does_not_wait_for_the_end_of_its_transaction(
     monkeypatch.setattr(database, "_reading", slow)
     assert database.read_now(lambda tx: tx.value("SELECT 1")) == 1
     told.set()
+
+
+async def test_readers_are_few_serve_all_who_wait_and_nobody_who_gave_up(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "notes.db", readers=2)
+    go = threading.Event()
+    ran: list[tuple[int, str]] = []
+
+    def read(number: int, _tx: Connection) -> int:
+        go.wait(10)
+        ran.append((number, threading.current_thread().name))
+        return number
+
+    reads = [asyncio.create_task(database.read(partial(read, number))) for number in range(6)]
+    await asyncio.sleep(0.1)
+    reads[5].cancel()
+    await asyncio.sleep(0)
+    go.set()
+    assert await asyncio.gather(*reads[:5]) == [0, 1, 2, 3, 4]
+    assert reads[5].cancelled()
+    await asyncio.to_thread(database.close)  # waits for what was submitted
+    assert sorted(number for number, _ in ran) == [0, 1, 2, 3, 4]
+    assert len({name for _, name in ran}) <= 2
+    with pytest.raises(Unavailable):
+        await database.read(lambda _tx: None)
+
+
+async def test_closing_answers_the_reads_that_run(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "notes.db", readers=1)
+    begun, go = threading.Event(), threading.Event()
+
+    def read(_tx: Connection) -> str:
+        begun.set()
+        go.wait(10)
+        return "read"
+
+    reads = [asyncio.create_task(database.read(read)) for _ in range(2)]
+    await asyncio.to_thread(begun.wait, 10)
+    closing = asyncio.create_task(asyncio.to_thread(database.close))
+    await asyncio.sleep(0.05)
+    go.set()
+    assert await asyncio.gather(*reads) == ["read", "read"]
+    await closing

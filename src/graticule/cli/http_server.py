@@ -6,8 +6,8 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,7 +64,6 @@ class HttpServer(uvicorn.Server):
             config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
         super().__init__(config)
         # It would quote what a handler raised, which may hold a URL: `graticule.api.routing` says what there is to say.
-        logging.getLogger("uvicorn").setLevel(logging.CRITICAL + 1)
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -72,9 +71,10 @@ class HttpServer(uvicorn.Server):
         await super().startup(sockets)
         self._on_listening()
 
-    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
         """None: whoever runs the process does that, and calls `stop`."""
-        return nullcontext()
+        yield
 
     def stop(self) -> None:
         """Take no more requests, and have `serve` return when those that run have ended."""

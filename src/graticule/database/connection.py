@@ -382,8 +382,9 @@ class Database(ABC):
             self._reads.put(read)
             if len(self._readers) < min(self._reading_now, self._most_readers):
                 name = f"database-reader_{len(self._readers)}"
-                self._readers.append(threading.Thread(target=self._read_loop, name=name, daemon=True))
-                self._readers[-1].start()
+                reader = threading.Thread(target=self._read_loop, name=name, daemon=True)
+                reader.start()
+                self._readers.append(reader)
 
     def _read_loop(self) -> None:
         while (read := self._reads.get()) is not None:
