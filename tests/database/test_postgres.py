@@ -14,7 +14,8 @@ import pytest
 
 import postgres_server
 from graticule.database import Connection, Database, SqliteDatabase, passing_fault
-from graticule.database.postgres import PostgresDatabase, translated
+from graticule.database.postgres import PostgresDatabase
+from graticule.database.postgres_connection import numbered
 from graticule.errors import SettingsError, Unavailable
 from postgres_server import PostgresServer
 
@@ -54,17 +55,17 @@ def group(database: Database, *functions: Callable[[Connection], object]) -> lis
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"),
+    ("ours", "theirs", "names"),
     [
-        ("a = :a AND b=:b_2", b"a = %(a)s AND b=%(b_2)s"),
-        ("VALUES(?, ?)", b"VALUES(%s, %s)"),
-        ("x LIKE '50%' AND y = ':no ?'", b"x LIKE '50%%' AND y = ':no ?'"),
-        (':a::int8[] AND ":b" % 2', b'%(a)s::int8[] AND ":b" %% 2'),
-        ("1 -- :no\n/* ? */ :a", b"1 -- :no\n/* ? */ %(a)s"),
+        ("a = :a AND b=:b_2 OR c = :a", b"a = $1 AND b=$2 OR c = $1", ("a", "b_2")),
+        ("VALUES(?, ?)", b"VALUES($1, $2)", None),
+        ("x LIKE '50%' AND y = ':no ?'", b"x LIKE '50%' AND y = ':no ?'", ()),
+        (':a::int8[] AND ":b" % 2', b'$1::int8[] AND ":b" % 2', ("a",)),
+        ("1 -- :no\n/* ? */ :a", b"1 -- :no\n/* ? */ $1", ("a",)),
     ],
 )
-def test_parameters_are_named_in_the_drivers_way(ours: str, theirs: bytes) -> None:
-    assert translated(ours) == theirs
+def test_parameters_are_numbered(ours: str, theirs: bytes, names: tuple[str, ...] | None) -> None:
+    assert numbered(ours) == (theirs, names)
 
 
 def test_a_row_is_read_by_name_and_by_position(database: PostgresDatabase) -> None:
@@ -91,6 +92,49 @@ def test_values_come_back_as_on_sqlite(database: PostgresDatabase) -> None:
         assert tx.value("SELECT count(*) FROM notes WHERE text = :x", {"x": "a\0b"}) == 0
 
     database.read_now(read)
+
+
+_PREPARED = "SELECT count(*), sum(generic_plans + custom_plans) FROM pg_prepared_statements WHERE statement LIKE :like"
+
+
+def test_a_statement_that_runs_often_is_prepared_once_for_each_of_its_types(database: PostgresDatabase) -> None:
+    def read(tx: Connection) -> None:
+        for number in range(20):
+            assert tx.value("SELECT coalesce(:often, -1)", {"often": number}) == number
+            assert tx.value("SELECT coalesce(:often, -1)", {"often": None if number % 2 else 3}) == (
+                -1 if number % 2 else 3
+            )
+        assert tx.tuples(_PREPARED, {"like": "SELECT coalesce($1, -1)"}) == [(2, 30)]
+
+    database.read_now(read)
+
+
+def test_a_hundred_statements_stay_prepared_and_others_are_forgotten(database: PostgresDatabase) -> None:
+    def read(tx: Connection) -> None:
+        for number in [*range(130), 0, 129]:
+            for _ in range(6):
+                assert tx.value(f"SELECT :n + {number}", {"n": 1}) == number + 1
+        assert tx.tuples(_PREPARED, {"like": "SELECT $1 + %"}) == [
+            (100, 106)
+        ]  # one run of each, and six more of the last
+
+    database.read_now(read)
+
+
+def test_a_statement_that_cannot_be_prepared_fails_as_it_would_without(database: PostgresDatabase) -> None:
+    def often(tx: Connection) -> int:
+        return int(tx.value("SELECT n FROM numbers WHERE n = :n", {"n": 1}))
+
+    database.write_now(lambda tx: tx.execute("CREATE TABLE numbers AS SELECT 1::int8 AS n"))
+    for _ in range(5):
+        assert database.write_now(often) == 1
+    database.write_now(lambda tx: tx.execute("ALTER TABLE numbers RENAME TO others"))
+    for _ in range(3):
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            database.write_now(often)
+    database.write_now(lambda tx: tx.execute("ALTER TABLE others RENAME TO numbers"))
+    for _ in range(8):
+        assert database.write_now(often) == 1
 
 
 # --- transactions
