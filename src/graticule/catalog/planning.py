@@ -272,7 +272,9 @@ class Exact:
                 return
             block *= 2
             if not self._by_document and not self._by_value:
-                found += candidates if self._region is None else self._keep(self._region, candidates)
+                found += (
+                    candidates if self._region is None else within(self._region, candidates, self._source.footprints)
+                )
                 self._last = candidates[-1]
                 continue
             block = min(block, self._most)
@@ -287,7 +289,7 @@ class Exact:
         """Those of the rows that match; the cheapest question comes first."""
         held = self._source.holding(rows) if self._by_value else rows
         if self._region is not None:
-            held = self._keep(self._region, held)
+            held = within(self._region, held, self._source.footprints)
         documents, checks = (len(held) if self._by_document else 0), (len(rows) if self._by_value else 0)
         if self._by_document and held:
             failing = self._source.failing(held)
@@ -295,17 +297,18 @@ class Exact:
         self._scan.look(rows[-1], documents=documents, checks=checks, found=len(held))
         return held
 
-    def _keep(self, region: Region, rows: list[Row]) -> list[Row]:
-        doubtful = [row[3] for row in rows if not region.surely_holds(row[4], row[5], row[6], row[7])]
-        if not doubtful:
-            return rows
-        footprints = self._source.footprints(doubtful)
-        outside = {
-            pk
-            for pk, inside in zip(doubtful, region.intersects([footprints[pk] for pk in doubtful]), strict=True)
-            if not inside
-        }
-        return [row for row in rows if row[3] not in outside]
+
+def within(
+    region: Region, rows: Sequence[Row], footprints: Callable[[Sequence[int]], Mapping[int, bytes]]
+) -> list[Row]:
+    """The rows that lie in the region; the WKB of those whose bounds do not tell is asked for, by pk."""
+    doubtful = [row for row in rows if not region.surely_holds(row[4], row[5], row[6], row[7])]
+    if not doubtful:
+        return list(rows)
+    known = footprints([row[3] for row in doubtful])
+    held = region.intersects([known[row[3]] for row in doubtful])
+    outside = {row[3] for row, holds in zip(doubtful, held, strict=True) if not holds}
+    return [row for row in rows if row[3] not in outside]
 
 
 # --- time first ------------------------------------------------------------------------------------------------------

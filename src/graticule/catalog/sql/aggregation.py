@@ -14,7 +14,7 @@ from typing import Any, Final
 from graticule.catalog import aggregating
 from graticule.catalog.aggregating import CLOUD_RANGES, UNITS, Aggregation, grid_bits
 from graticule.catalog.cells import TURN
-from graticule.catalog.planning import FOREVER, CollectionStatistics, Question, Row, cells_of
+from graticule.catalog.planning import FOREVER, CollectionStatistics, Question, Row, cells_of, within
 from graticule.catalog.regions import Region
 from graticule.catalog.sql.candidates import SqlCandidates
 from graticule.catalog.sql.dialects import Dialect
@@ -214,20 +214,11 @@ class _Matches(SqlCandidates):
         for first in range(0, len(found), _BLOCK):
             block = found[first : first + _BLOCK]
             if self._question.region is not None:
-                block = self._within(self._question.region, block)
+                block = within(self._question.region, block, self.footprints)
             if self._question.by_document:
                 failing = self.failing(block)
                 block = [row for row in block if row[3] not in failing]
             self._passed += [row[3] for row in block]
-
-    def _within(self, region: Region, rows: Sequence[Row]) -> list[Row]:
-        doubtful = [row for row in rows if not region.surely_holds(row[4], row[5], row[6], row[7])]
-        if not doubtful:
-            return list(rows)
-        footprints = self.footprints([row[3] for row in doubtful])
-        held = region.intersects([footprints[row[3]] for row in doubtful])
-        outside = {row[3] for row, inside in zip(doubtful, held, strict=True) if not inside}
-        return [row for row in rows if row[3] not in outside]
 
 
 class _Everything(_Matches):

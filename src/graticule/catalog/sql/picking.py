@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from graticule.catalog.picking import Cover, Wanted
-from graticule.catalog.planning import Row, Scan
+from graticule.catalog.planning import Row, Scan, within
 from graticule.catalog.regions import Region
 from graticule.catalog.sql.candidates import SqlCandidates
 from graticule.catalog.sql.dialects import Dialect
@@ -85,9 +85,8 @@ def _blocks(
         block = min(block, left, _MOST_ROWS)
         rows, token = source.page(replace(search, limit=block), Scan(scan_limit))
         footprints = candidates.footprints([row[3] for row in rows]) if covers or other is not None else {}
-        if other is not None and rows:
-            held = other.intersects([footprints[row[3]] for row in rows])
-            rows = [row for row, holds in zip(rows, held, strict=True) if holds]
+        if other is not None:
+            rows = within(other, rows, candidates.footprints)
         yield [(row, footprints.get(row[3])) for row in rows]
         left -= block
         if token is None:
