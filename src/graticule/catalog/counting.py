@@ -28,6 +28,8 @@ from graticule.catalog.regions import Region
 
 #: So many candidates are counted exactly: it costs two or three milliseconds.
 _FEW: Final = 1_000
+#: So many may turn out to be more than expected, and are read all the same.
+_MOST_CANDIDATES: Final = 3_000
 #: Where so many are expected, it is not asked whether they are few.
 _FEW_AT_MOST: Final = 4_000
 #: From this area on, square degrees, blocks of the grid are summed up, and cells are not listed.
@@ -61,11 +63,10 @@ def few(
     if not collections:
         return []
     cells = cells_of(source, question, region, collections)
-    expected = _expected(question, cells)
-    if expected > _FEW:
+    if _expected(question, cells) > _FEW:
         return None
-    found = Exact(source, question, scan).take(all_in_cells(source, question, collections, cells, expected), _FEW + 1)
-    return found if len(found) <= _FEW else None
+    rows = all_in_cells(source, question, collections, cells, _MOST_CANDIDATES)
+    return None if rows is None else Exact(source, question, scan).take(iter(rows), len(rows))
 
 
 def count(

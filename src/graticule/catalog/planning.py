@@ -133,10 +133,12 @@ class Candidates(Protocol):
         """Candidates of one cell."""
         ...
 
-    def of_cells(
-        self, cells: Sequence[CellStatistics], low: int, upper: Key, limit: int, *, with_footprints: bool
-    ) -> list[Row]:
-        """Candidates of many cells; and read their footprints too, where most of them will be asked for."""
+    def of_cells(self, cells: Sequence[CellStatistics], low: int, upper: Key, limit: int) -> list[Row]:
+        """Candidates of many cells."""
+        ...
+
+    def all_of_cells(self, cells: Sequence[CellStatistics], low: int, upper: Key, limit: int) -> list[Row]:
+        """As `of_cells`, but in no order, and any of them if there are more; their footprints are read too."""
         ...
 
     def of_ids(self, colls: Sequence[int], upper: Key) -> list[Row]:
@@ -384,12 +386,17 @@ def all_in_cells(
     question: Question,
     collections: Sequence[CollectionStatistics],
     cells: Sequence[CellStatistics],
-    expected: int,
-) -> Iterator[Row]:
-    """All candidates of these cells, in one reading where they are about as few as expected."""
-    if cells:
-        bounded, upper = _with_least_t(question, collections, cells), question.first_key(None)
-        yield from _by_window(source, bounded, upper, expected, with_footprints=True)
+    most: int,
+) -> list[Row] | None:
+    """All candidates of these cells, newest first; None if they are more than `most`."""
+    groups, upper = _by_bound(_with_least_t(question, collections, cells)), question.first_key(None)
+    rows: list[Row] = []
+    for low, together in groups.items():
+        rows += source.all_of_cells(together, low, upper, most + 1 - len(rows))
+        if len(rows) > most:
+            return None
+    rows.sort(key=key_of, reverse=True)
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,13 +424,16 @@ def _by_cell(source: Candidates, cells: Sequence[_Bounded], upper: Key, count: i
     return _merged([leg(b) for b in cells], upper, count)
 
 
-def _by_window(
-    source: Candidates, cells: Sequence[_Bounded], upper: Key, count: int, *, with_footprints: bool = False
-) -> Iterator[Row]:
-    """Read all cells together, one window of time after the other, each wider than the one before."""
+def _by_bound(cells: Sequence[_Bounded]) -> dict[int, list[CellStatistics]]:
     groups: defaultdict[int, list[CellStatistics]] = defaultdict(list)
     for b in cells:
         groups[b.low].append(b.cell)
+    return groups
+
+
+def _by_window(source: Candidates, cells: Sequence[_Bounded], upper: Key, count: int) -> Iterator[Row]:
+    """Read all cells together, one window of time after the other, each wider than the one before."""
+    groups = _by_bound(cells)
     page = _page_rows(count)
     newest, oldest = max(b.cell.t1 for b in cells), min(b.cell.t0 for b in cells)
     upper = min(upper, (newest + 1, "", 0))
@@ -431,7 +441,7 @@ def _by_window(
     width = _first_width(sum(b.cell.n for b in cells), newest - oldest, upper[0] - bottom, count)
     while upper[0] >= bottom:
         low = max(upper[0] - width, bottom)
-        rows, reached = _page(source, groups, low, upper, page, with_footprints=with_footprints)
+        rows, reached = _page(source, groups, low, upper, page)
         yield from rows
         if reached is not None:
             upper = reached
@@ -461,8 +471,6 @@ def _page(
     low: int,
     upper: Key,
     limit: int,
-    *,
-    with_footprints: bool,
 ) -> tuple[list[Row], Key | None]:
     """The newest candidates of all groups; and if a statement was full, the key down to which they are complete."""
     rows: list[Row] = []
@@ -471,7 +479,7 @@ def _page(
     for least, cells in groups.items():
         if upper[0] < least:
             continue
-        page = source.of_cells(cells, max(low, least), upper, limit, with_footprints=with_footprints)
+        page = source.of_cells(cells, max(low, least), upper, limit)
         if len(page) == limit:
             last = key_of(page[-1])
             reached = last if reached is None else max(reached, last)

@@ -101,15 +101,16 @@ class SqlCandidates:
         """See `planning.Candidates`."""
         return self._read(self._dialect.of_cell(self._where), upper, coll=coll, cell=cell, low=low, limit=limit)
 
-    def of_cells(
-        self, cells: Sequence[CellStatistics], low: int, upper: Key, limit: int, *, with_footprints: bool
-    ) -> list[Row]:
+    def of_cells(self, cells: Sequence[CellStatistics], low: int, upper: Key, limit: int) -> list[Row]:
         """See `planning.Candidates`."""
         packed = self._dialect.packed_cells((cell.coll, cell.cell) for cell in cells)
-        sql = self._dialect.of_cells(self._where, with_footprints=with_footprints)
-        rows = self._read(sql, upper, cells=packed, low=low, limit=limit)
-        if with_footprints:
-            self._footprints.update((row[3], row[8]) for row in rows)
+        return self._read(self._dialect.of_cells(self._where), upper, cells=packed, low=low, limit=limit)
+
+    def all_of_cells(self, cells: Sequence[CellStatistics], low: int, upper: Key, limit: int) -> list[Row]:
+        """See `planning.Candidates`."""
+        packed = self._dialect.packed_cells((cell.coll, cell.cell) for cell in cells)
+        rows = self._read(self._dialect.all_of_cells(self._where), upper, cells=packed, low=low, limit=limit)
+        self._footprints.update((row[3], row[8]) for row in rows)
         return rows
 
     def of_ids(self, colls: Sequence[int], upper: Key) -> list[Row]:

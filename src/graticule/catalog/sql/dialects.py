@@ -106,8 +106,12 @@ class Dialect(Protocol):
         """Candidate rows, at most :limit of each collection: :colls, :lows, :key_*; None: one by one is as fast."""
         ...
 
-    def of_cells(self, where: str, *, with_footprints: bool = False) -> str:
-        """Candidate rows, and WKB behind them: :cells, :low, :key_*, :limit."""
+    def of_cells(self, where: str) -> str:
+        """Candidate rows: :cells, :low, :key_*, :limit."""
+        ...
+
+    def all_of_cells(self, where: str) -> str:
+        """Candidate rows with WKB behind them, in no order: :cells, :low, :key_*, :limit."""
         ...
 
     def of_ids(self, where: str) -> str:
@@ -279,13 +283,13 @@ class SqliteDialect:
         del where, foreseen
         return None
 
-    def of_cells(self, where: str, *, with_footprints: bool = False) -> str:
+    def of_cells(self, where: str) -> str:
         """See `Dialect`."""
-        return f"""
-            SELECT {_ROW}{", i.wkb" if with_footprints else ""}
-            FROM json_each(:cells) q CROSS JOIN items i INDEXED BY i_cell
-            WHERE i.coll = (q.value >> {_CELL_BITS}) AND i.cell = (q.value & {_CELL_MASK})
-              AND i.t >= :low AND {_BELOW} {where} {_NEWEST}"""
+        return f"SELECT {_ROW} {_in_cells(where)} {_NEWEST}"
+
+    def all_of_cells(self, where: str) -> str:
+        """See `Dialect`."""
+        return f"SELECT {_ROW}, i.wkb {_in_cells(where)} LIMIT :limit"
 
     def of_ids(self, where: str) -> str:
         """See `Dialect`."""
@@ -454,15 +458,13 @@ class PostgresDialect:
                 SELECT * FROM items i
                 WHERE i.coll = q.coll AND i.t >= q.low AND {_BELOW} {where} {_FORESEEN if foreseen else _NEWEST}) i"""
 
-    def of_cells(self, where: str, *, with_footprints: bool = False) -> str:
+    def of_cells(self, where: str) -> str:
         """See `Dialect`."""
-        return f"""
-            SELECT {_ROW}{", i.wkb" if with_footprints else ""}
-            FROM unnest(:cells::int8[]) q(v) CROSS JOIN LATERAL (
-                SELECT * FROM items i
-                WHERE i.coll = (q.v >> {_CELL_BITS}) AND i.cell = (q.v & {_CELL_MASK})
-                  AND i.t >= :low AND {_BELOW} {where} {_NEWEST}) i
-            {_NEWEST}"""
+        return f"SELECT {_ROW} {_in_postgres_cells(where, _NEWEST)} {_NEWEST}"
+
+    def all_of_cells(self, where: str) -> str:
+        """See `Dialect`; an order would take half as long again, even of fifty rows."""
+        return f"SELECT {_ROW}, i.wkb {_in_postgres_cells(where, 'OFFSET 0')} LIMIT :limit"
 
     def of_ids(self, where: str) -> str:
         """See `Dialect`."""
@@ -579,6 +581,21 @@ class PostgresDialect:
             SELECT nextval(s.name) FROM generate_series(1, :count)
             CROSS JOIN (SELECT pg_get_serial_sequence('items', 'pk')::regclass AS name OFFSET 0) s"""
         return [row[0] for row in tx.all(sql, {"count": count})]
+
+
+def _in_cells(where: str) -> str:
+    return f"""
+        FROM json_each(:cells) q CROSS JOIN items i INDEXED BY i_cell
+        WHERE i.coll = (q.value >> {_CELL_BITS}) AND i.cell = (q.value & {_CELL_MASK})
+          AND i.t >= :low AND {_BELOW} {where}"""
+
+
+def _in_postgres_cells(where: str, end: str) -> str:
+    return f"""
+        FROM unnest(:cells::int8[]) q(v) CROSS JOIN LATERAL (
+            SELECT * FROM items i
+            WHERE i.coll = (q.v >> {_CELL_BITS}) AND i.cell = (q.v & {_CELL_MASK})
+              AND i.t >= :low AND {_BELOW} {where} {end}) i"""
 
 
 def _value_walk(*, missing: bool, descending: bool, started: bool) -> tuple[str, str, str]:
