@@ -10,7 +10,7 @@ widened by half a cell per level meets the cells of everything that can touch it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from graticule.stac.geometry import Bounds
@@ -111,7 +111,7 @@ def widened(cell: int) -> tuple[float, float, float, float]:
     return west, south, west + 2 * size, south + 2 * size
 
 
-def cover(box: Box, levels: int, *, most: int) -> Iterator[CellRange]:
+def cover(box: Box, levels: int, *, most: int) -> list[CellRange]:
     """The cells whose items may reach into a box, for each level in the bit mask `levels`.
 
     One range per row of cells as long as that makes at most `most` ranges, else one per level, which reads all
@@ -119,15 +119,17 @@ def cover(box: Box, levels: int, *, most: int) -> Iterator[CellRange]:
     """
     blocks = [_block(box, level) for level in range(MAX_LEVEL + 1) if levels >> level & 1]
     by_row = sum((top - bottom + 1) * len(columns) for _, bottom, top, columns in blocks) <= most
+    found: list[CellRange] = []
     for level, bottom, top, columns in blocks:
         base = level << _LEVEL_SHIFT
         for first, last in columns:
             if by_row:
-                for row in range(bottom, top + 1):
-                    low = base | row << _ROW_SHIFT
-                    yield CellRange(low | first, low | last, first, last)
+                rows = [base | row << _ROW_SHIFT for row in range(bottom, top + 1)]
+                found += [CellRange(row | first, row | last, first, last) for row in rows]
             else:
-                yield CellRange(base | bottom << _ROW_SHIFT, base | top << _ROW_SHIFT | _COLUMN_MASK, first, last)
+                low, high = base | bottom << _ROW_SHIFT, base | top << _ROW_SHIFT | _COLUMN_MASK
+                found.append(CellRange(low, high, first, last))
+    return found
 
 
 def _block(box: Box, level: int) -> tuple[int, int, int, list[tuple[int, int]]]:

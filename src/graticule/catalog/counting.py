@@ -157,6 +157,8 @@ def _are_few(source: Candidates, question: Question, collections: Sequence[Colle
 
 def _expected(question: Question, parts: Sequence[CellStatistics] | Sequence[CollectionStatistics]) -> int:
     """About how many items of cells or collections the interval leaves, if each part's are spread evenly."""
+    if question.start is None and question.end is None:
+        return sum([one.n for one in parts])
     low = -FOREVER if question.start is None else question.start
     high = FOREVER if question.end is None else question.end
     return math.ceil(sum(one.n * _share(low, high, one.t0, one.t1) for one in parts))

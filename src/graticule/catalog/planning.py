@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, takewhile
-from typing import Any, Final, Protocol
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, Protocol
 
 from graticule.catalog.blocks import Blocks
 from graticule.catalog.cells import CellRange, cover
@@ -52,6 +53,8 @@ _PATIENCE: Final = 5
 
 #: A candidate: t, id, coll, pk, x0, y0, x1, y1.
 Row = Sequence[Any]
+#: The place of a row in the order.
+key_of: Final[Callable[[Row], Key]] = itemgetter(0, 1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,7 @@ class CollectionStatistics:
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CellStatistics:
+class CellStatistics(NamedTuple):
     """A non-empty cell of one collection."""
 
     coll: int
@@ -232,11 +234,6 @@ def find(
     return found + exact.take(_in_cells(source, question, region, collections, upper, missing), missing)
 
 
-def key_of(row: Row) -> Key:
-    """The place of a row in the order."""
-    return row[0], row[1], row[2]
-
-
 class Exact:
     """Keeps the rows whose footprint lies in the region, and that meet what only looking at them tells."""
 
@@ -304,12 +301,14 @@ def within(
     region: Region, rows: Sequence[Row], footprints: Callable[[Sequence[int]], Mapping[int, bytes]]
 ) -> list[Row]:
     """The rows that lie in the region; the WKB of those whose bounds do not tell is asked for, by pk."""
-    doubtful = [row for row in rows if not region.surely_holds(row[4], row[5], row[6], row[7])]
+    doubtful = region.doubtful(rows)
     if not doubtful:
         return list(rows)
     known = footprints([row[3] for row in doubtful])
     held = region.intersects([known[row[3]] for row in doubtful])
-    outside = {row[3] for row, holds in zip(doubtful, held, strict=True) if not holds}
+    if held.all():
+        return list(rows)
+    outside = {row[3] for row, holds in zip(doubtful, held.tolist(), strict=True) if not holds}
     return [row for row in rows if row[3] not in outside]
 
 
@@ -378,7 +377,7 @@ def _in_cells(
     cells = cells_of(source, question, region, collections)
     if cells:
         ways = _by_cell if len(cells) <= _MERGED_CELLS else _by_window
-        yield from ways(source, _with_least_t(question, collections, cells), upper, count)
+        yield from ways(source, _by_bound(question, collections, cells), upper, count)
 
 
 def all_in_cells(
@@ -389,9 +388,9 @@ def all_in_cells(
     most: int,
 ) -> list[Row] | None:
     """All candidates of these cells, newest first; None if they are more than `most`."""
-    groups, upper = _by_bound(_with_least_t(question, collections, cells)), question.first_key(None)
+    upper = question.first_key(None)
     rows: list[Row] = []
-    for low, together in groups.items():
+    for low, together in _by_bound(question, collections, cells).items():
         rows += source.all_of_cells(together, low, upper, most + 1 - len(rows))
         if len(rows) > most:
             return None
@@ -399,46 +398,38 @@ def all_in_cells(
     return rows
 
 
-@dataclass(frozen=True, slots=True)
-class _Bounded:
-    """A cell with the least t that its matches can have."""
-
-    cell: CellStatistics
-    low: int
+#: Cells by the least t that matches in them can have.
+_Groups = dict[int, list[CellStatistics]]
 
 
-def _with_least_t(
+def _by_bound(
     question: Question, collections: Sequence[CollectionStatistics], cells: Sequence[CellStatistics]
-) -> list[_Bounded]:
+) -> _Groups:
     # Durations are rounded up to a power of two: cells are read together by bound, and there should be few bounds.
     lows = {c.coll: question.least_t((1 << c.maxdur.bit_length()) - 1) for c in collections}
-    return [_Bounded(cell, lows[cell.coll]) for cell in cells]
-
-
-def _by_cell(source: Candidates, cells: Sequence[_Bounded], upper: Key, count: int) -> Iterator[Row]:
-    """Merge an ordered read of each cell."""
-
-    def leg(b: _Bounded) -> _Leg:
-        return _Leg(b.cell.t1, partial(source.of_cell, b.cell.coll, b.cell.cell, b.low))
-
-    return _merged([leg(b) for b in cells], upper, count)
-
-
-def _by_bound(cells: Sequence[_Bounded]) -> dict[int, list[CellStatistics]]:
     groups: defaultdict[int, list[CellStatistics]] = defaultdict(list)
-    for b in cells:
-        groups[b.low].append(b.cell)
+    for cell in cells:
+        groups[lows[cell.coll]].append(cell)
     return groups
 
 
-def _by_window(source: Candidates, cells: Sequence[_Bounded], upper: Key, count: int) -> Iterator[Row]:
+def _by_cell(source: Candidates, groups: _Groups, upper: Key, count: int) -> Iterator[Row]:
+    """Merge an ordered read of each cell."""
+
+    def leg(cell: CellStatistics, low: int) -> _Leg:
+        return _Leg(cell.t1, partial(source.of_cell, cell.coll, cell.cell, low))
+
+    return _merged([leg(cell, low) for low, cells in groups.items() for cell in cells], upper, count)
+
+
+def _by_window(source: Candidates, groups: _Groups, upper: Key, count: int) -> Iterator[Row]:
     """Read all cells together, one window of time after the other, each wider than the one before."""
-    groups = _by_bound(cells)
+    cells = [cell for together in groups.values() for cell in together]
     page = _page_rows(count)
-    newest, oldest = max(b.cell.t1 for b in cells), min(b.cell.t0 for b in cells)
+    newest, oldest = max(cell.t1 for cell in cells), min(cell.t0 for cell in cells)
     upper = min(upper, (newest + 1, "", 0))
     bottom = max(oldest, min(groups))
-    width = _first_width(sum(b.cell.n for b in cells), newest - oldest, upper[0] - bottom, count)
+    width = _first_width(sum(cell.n for cell in cells), newest - oldest, upper[0] - bottom, count)
     while upper[0] >= bottom:
         low = max(upper[0] - width, bottom)
         rows, reached = _page(source, groups, low, upper, page)

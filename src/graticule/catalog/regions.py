@@ -7,9 +7,9 @@ degrees. Edges count.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import shapely
@@ -34,8 +34,12 @@ class Region:
     box: Box
     #: Footprints whose bounds lie within need no exact test. None: every footprint does.
     inner: Box | None
-    #: The region as exact geometries, one after the other turn by turn.
-    shapes: tuple[BaseGeometry, ...]
+    #: The region as exact geometries,
+    parts: tuple[BaseGeometry, ...]
+    #: and how far west and east each reaches, degrees.
+    reaches: tuple[tuple[float, float], ...]
+    #: The parts by turn, prepared: made when footprints lie there.
+    _turned: dict[tuple[int, int], BaseGeometry] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of_bbox(cls, bbox: BBox) -> Region:
@@ -53,25 +57,20 @@ class Region:
             math.ceil(bbox.west * DEGREE) + 1, math.ceil(bbox.south * DEGREE) + 1,
             math.floor(east * DEGREE) - 1, math.floor(bbox.north * DEGREE) - 1,
         )  # fmt: skip
-        shapes = [
-            _box(west + 360 * turn, bbox.south, end + 360 * turn, bbox.north) for turn in _TURNS for west, end in boxes
-        ]
-        return cls(outer, inner, _prepared(shapes))
+        return cls(outer, inner, tuple([_box(west, bbox.south, end, bbox.north) for west, end in boxes]), tuple(boxes))
 
     @classmethod
     def of_shape(cls, shape: Shape) -> Region:
         """The region of an ``intersects`` parameter."""
         members = _members(shapely.from_wkb(shape.wkb))
-        shapes = [_turned(member, turn) for turn in _TURNS for member in members]
-        return cls(box_of(shape.parts), None, _prepared(shapes))
+        reaches = tuple([(west, east) for west, _, east, _ in (member.bounds for member in members)])
+        return cls(box_of(shape.parts), None, tuple(members), reaches)
 
     @classmethod
     def around_shape(cls, shape: Shape) -> Region:
         """The bounds of the parts of a shape: a footprint that meets the shape lies in it."""
-        shapes = [
-            _turned(_box(part.west, part.south, part.east, part.north), turn) for turn in _TURNS for part in shape.parts
-        ]
-        return cls(box_of(shape.parts), None, _prepared(shapes))
+        boxes = tuple([_box(part.west, part.south, part.east, part.north) for part in shape.parts])
+        return cls(box_of(shape.parts), None, boxes, tuple([(part.west, part.east) for part in shape.parts]))
 
     @property
     def is_world(self) -> bool:
@@ -85,25 +84,32 @@ class Region:
         """Of its bounds, square degrees."""
         return (self.box.x1 - self.box.x0) / DEGREE * (self.box.y1 - self.box.y0) / DEGREE
 
-    def surely_holds(self, x0: int, y0: int, x1: int, y1: int) -> bool:
-        """Do bounds alone prove that an item lies in the region?"""
-        inner = self.inner
-        return (
-            inner is not None
-            and y0 >= inner.y0
-            and y1 <= inner.y1
-            and (
-                (x0 >= inner.x0 and x1 <= inner.x1)
-                or (x0 >= inner.x0 - TURN and x1 <= inner.x1 - TURN)
-                or (x0 >= inner.x0 + TURN and x1 <= inner.x1 + TURN)
+    def doubtful(self, rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+        """Those of some rows whose bounds alone, the fifth value to the eighth, do not prove that they lie within."""
+        if self.inner is None:
+            return list(rows)
+        west, south, east, north = self.inner
+        west_on, east_on, west_back, east_back = west + TURN, east + TURN, west - TURN, east - TURN
+        return [
+            row
+            for row in rows
+            if row[5] < south
+            or row[7] > north
+            or not (
+                (row[4] >= west and row[6] <= east)
+                or (row[4] >= west_back and row[6] <= east_back)
+                or (row[4] >= west_on and row[6] <= east_on)
             )
-        )
+        ]
 
     def intersects(self, footprints: Sequence[bytes]) -> NDArray[np.bool_]:
         """The exact test, for WKB footprints."""
         geometries = shapely.from_wkb(np.array(footprints, dtype=object))
-        found = np.zeros(len(footprints), dtype=np.bool_)
-        for shape in self.shapes:
+        found: NDArray[np.bool_] = shapely.intersects(self._shape(0, 0), geometries)
+        if found.all():
+            return found
+        bounds = shapely.bounds(geometries)
+        for shape in self._between(bounds[:, 0].min(), bounds[:, 2].max(), first=1):
             left = np.flatnonzero(~found)
             if not left.size:
                 break
@@ -115,9 +121,25 @@ class Region:
         west, south, east, north = np.array([widened(cell) for cell in cells]).T
         squares = shapely.box(west - _SLACK, south - _SLACK, east + _SLACK, north + _SLACK)
         found = np.zeros(len(cells), dtype=np.bool_)
-        for shape in self.shapes:
+        for shape in self._between(west.min() - _SLACK, east.max() + _SLACK):
             found |= shapely.intersects(shape, squares)
         return found
+
+    def _between(self, west: float, east: float, *, first: int = 0) -> Iterator[BaseGeometry]:
+        """The parts turn by turn, from the first on, without those that lie outside of two longitudes: that is most."""
+        at = 0
+        for turn in _TURNS:
+            for part, (begin, end) in enumerate(self.reaches):
+                if at >= first and begin + 360.0 * turn <= east and end + 360.0 * turn >= west:
+                    yield self._shape(part, turn)
+                at += 1
+
+    def _shape(self, part: int, turn: int) -> BaseGeometry:
+        shape = self._turned.get((part, turn))
+        if shape is None:
+            shape = self._turned[part, turn] = _turned(self.parts[part], turn)
+            shapely.prepare(shape)
+        return shape
 
 
 def _box(west: float, south: float, east: float, north: float) -> BaseGeometry:
@@ -141,9 +163,3 @@ def _turned(shape: BaseGeometry, turns: int) -> BaseGeometry:
         return shape
     turned: BaseGeometry = shapely.transform(shape, lambda positions: positions + (360.0 * turns, 0.0))  # noqa: RUF005
     return turned
-
-
-def _prepared(shapes: list[BaseGeometry]) -> tuple[BaseGeometry, ...]:
-    for shape in shapes:
-        shapely.prepare(shape)
-    return tuple(shapes)

@@ -206,7 +206,11 @@ class PostgresConnection(Connection):
         """See `Connection`."""
         names = ", ".join(columns)
         if len(rows) < _COPY_FROM_ROWS:
-            self.execute_many(f"INSERT INTO {table}({names}) VALUES ({', '.join('?' * len(columns))})", rows)
+            sql = f"INSERT INTO {table}({names}) VALUES ({', '.join('?' * len(columns))})"
+            if len(rows) == 1:
+                self.execute(sql, rows[0])
+            else:
+                self.execute_many(sql, rows)
             return
         types = self._types(table)
         with self.raw.cursor() as cursor:

@@ -37,7 +37,7 @@ _BLOCK: Final = 2_000
 #: What a candidate by its cell costs beside one by its time.
 _DEARER: Final = 5
 
-#: What bounds alone prove: see `Region.surely_holds`.
+#: What bounds alone prove: see `Region.doubtful`.
 _INSIDE: Final = """(i.y0 >= :in_south AND i.y1 <= :in_north AND (
     (i.x0 >= :in_west AND i.x1 <= :in_east) OR (i.x0 >= :in_west_back AND i.x1 <= :in_east_back)
     OR (i.x0 >= :in_west_on AND i.x1 <= :in_east_on)))"""

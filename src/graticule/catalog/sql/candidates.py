@@ -110,7 +110,7 @@ class SqlCandidates:
         """See `planning.Candidates`."""
         packed = self._dialect.packed_cells((cell.coll, cell.cell) for cell in cells)
         rows = self._read(self._dialect.all_of_cells(self._where), upper, cells=packed, low=low, limit=limit)
-        self._footprints.update((row[3], row[8]) for row in rows)
+        self._footprints |= {row[3]: row[8] for row in rows}
         return rows
 
     def of_ids(self, colls: Sequence[int], upper: Key) -> list[Row]:
@@ -137,7 +137,7 @@ class SqlCandidates:
             return []
         if self._asked != ranges:  # a page and its count ask for the same
             rows = self._tx.tuples(self._dialect.cells, self._dialect.cell_ranges(ranges))
-            self._asked, self._cells = ranges, [CellStatistics(*row) for row in rows]
+            self._asked, self._cells = ranges, list(map(CellStatistics._make, rows))
         return self._cells
 
     def blocks(self, collections: Sequence[CollectionStatistics]) -> Blocks:
