@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from graticule.catalog import ItemPage, OnConflict, SqlCatalog
+from graticule.catalog import ItemPage, OnConflict, SqlCatalog, counting
 from graticule.database import Connection, Database
 from graticule.stac.documents import Item
 from graticule.stac.search import parse_search
@@ -154,3 +154,17 @@ def test_pages_cost_the_same_at_any_depth(filled: Database, monkeypatch: pytest.
 
 def test_documents_come_as_they_are(filled: Database) -> None:
     assert orjson.loads(search(SqlCatalog(filled), {"ids": ["7"]}).items[0])["properties"]["n"] == 7
+
+
+def test_candidates_that_turn_out_to_be_many_change_neither_page_nor_number(
+    filled: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = SqlCatalog(filled)
+    for query in ({"bbox": [-10, -10, -4, -4]}, {"bbox": [-10, -10, 2, 2], "datetime": "2015-01-01T00:00:00Z/.."}):
+        page = search(catalog, query)
+        assert page.matched is not None
+        assert page.matched > 10
+        with monkeypatch.context() as patched:
+            patched.setattr(counting, "_MOST_CANDIDATES", 5)
+            many = search(catalog, query)
+        assert (many.items, many.next_token, many.matched) == (page.items, page.next_token, page.matched)
