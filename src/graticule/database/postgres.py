@@ -87,6 +87,7 @@ class PostgresDatabase(Database):
             if not self._connection.is_lost:  # the lock was not to be had
                 raise
             # The server went away since the last group. Nothing of this one has run, so a new connection will do.
+            self._connection.close()
             self._connection = self._connect()
             self._connection.command(_BEGIN_WRITE)
         return self._connection
@@ -129,6 +130,7 @@ class PostgresDatabase(Database):
             except psycopg.OperationalError:
                 if not connection.is_lost:
                     raise
+            connection.close()
             connection = self._connect()  # it was lost since it was used last; nothing is asked twice by reading again
             return function(connection)
         finally:

@@ -145,7 +145,7 @@ class _Prepared:
             return None
         self._last += 1
         name = f"graticule_{self._last}".encode()
-        checked(self._server, self._server.prepare(name, text, types))
+        checked(self._server.prepare(name, text, types))
         self._names[key] = name
         if len(self._names) > _MOST_PREPARED:
             self._close(self._names.popitem(last=False)[1])
@@ -153,22 +153,22 @@ class _Prepared:
 
     def _close(self, name: bytes) -> None:
         if pq.version() >= 170000:
-            checked(self._server, self._server.close_prepared(name))
+            checked(self._server.close_prepared(name))
         else:
-            checked(self._server, self._server.exec_(b"DEALLOCATE " + name))
+            checked(self._server.exec_(b"DEALLOCATE " + name))
 
 
-def checked(server: PGconn, result: PGresult) -> PGresult:
+def checked(result: PGresult) -> PGresult:
     """The result, if it is one.
 
     Raises:
-        psycopg.Error: the statement failed, or the connection was lost.
+        psycopg.Error: the statement failed; OperationalError without a code: there was no asking the server.
     """
     if result.status in _DONE:
         return result
     error = error_from_result(result, encoding="utf-8")
-    if server.status == pq.ConnStatus.BAD and not isinstance(error, psycopg.OperationalError):
-        raise psycopg.OperationalError(str(error))  # libpq says so by itself, and gives no code
+    if error.sqlstate is None:  # the server gives a code with all it says: this is libpq's own word
+        raise psycopg.OperationalError(str(error))
     raise error
 
 
@@ -250,12 +250,14 @@ class PostgresConnection(Connection):
         return rows
 
     def _run(self, sql: str, parameters: Parameters) -> PGresult:
-        if self.limit is None:
-            return self._sent(sql, parameters)
-        self.limit.check()
+        if self.limit is not None:
+            self.limit.check()
         try:
             return self._sent(sql, parameters)
-        except psycopg.errors.QueryCanceled as exc:
+        except psycopg.OperationalError as exc:
+            self._close_if_lost(exc)
+            if self.limit is None or not isinstance(exc, psycopg.errors.QueryCanceled):
+                raise
             # What is left to do with a search that was stopped is done in the same state of the database.
             self.command("ROLLBACK TO limited; SET LOCAL statement_timeout = 0")
             raise ReadStopped from exc
@@ -271,7 +273,7 @@ class PostgresConnection(Connection):
         else:
             # A value may be NULL here too, whatever the declared type says.
             result = server.exec_prepared(name, dumped, adapted.formats, _BINARY)  # type: ignore[arg-type]
-        return checked(server, result)
+        return checked(result)
 
     def command(self, sql: str) -> None:
         """See `Connection`; also several at once, in one message: the ways to the server and back count."""
@@ -279,7 +281,16 @@ class PostgresConnection(Connection):
 
     def answer(self, commands: bytes) -> bytes | None:
         """Run commands in one message; what the server says to the last one: its name, mostly."""
-        return checked(self._server, self._server.exec_(commands)).command_status
+        try:
+            return checked(self._server.exec_(commands)).command_status
+        except psycopg.OperationalError as exc:
+            self._close_if_lost(exc)
+            raise
+
+    def _close_if_lost(self, error: psycopg.OperationalError) -> None:
+        """Close a connection that the server cannot be asked on: libpq itself may find out only at the next attempt."""
+        if error.sqlstate is None:
+            self.raw.close()
 
     @property
     def in_transaction(self) -> bool:
