@@ -179,7 +179,7 @@ class PostgresConnection(Connection):
     raw: psycopg.Connection[Any]
 
     def __init__(self, raw: psycopg.Connection[Any]) -> None:
-        """Take over an open connection of the driver's; its cursors are for COPY, and for one statement of many rows."""
+        """Take over an open connection of the driver's; its cursors are for COPY and for many rows."""
         self.raw = raw
         # By value an int would be sent as int2, int4 or int8: many statements of one text, and arrays that overflow.
         raw.adapters.register_dumper(int, Int8Dumper)
